@@ -1,0 +1,108 @@
+"""Asking an OpenAI-compatible server, over a UNIX socket or a URL, with bodies as bytes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from types import TracebackType
+
+import aiohttp
+import msgspec
+
+_decode_raw = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_encode = msgspec.json.Encoder().encode
+
+
+class ConnectionLost(Exception):
+    """The server could not be reached, or went away before its answer was whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a model's answers come from; `model` is set where it has another name there."""
+
+    socket: str = ""
+    url: str = ""
+    model: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    status: int
+    body: bytes
+    retry_after_s: float | None
+
+
+class EngineClient:
+    """One pool of connections to one endpoint; as many at once as are asked for."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        connector: aiohttp.BaseConnector
+        if endpoint.socket:
+            connector = aiohttp.UnixConnector(path=endpoint.socket, limit=0)
+            self._base = "http://engine"
+        else:
+            connector = aiohttp.TCPConnector(limit=0)
+            self._base = endpoint.url.rstrip("/").removesuffix("/v1")
+        self._session = aiohttp.ClientSession(
+            connector=connector,
+            # Deadlines are the caller's, one a request.
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=10),
+            headers={"Content-Type": "application/json", **endpoint.headers},
+            auto_decompress=True,
+        )
+
+    async def __aenter__(self) -> EngineClient:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._session.close()
+
+    async def post(self, path: str, body: bytes) -> Reply:
+        """Send one request; raises ConnectionLost where no whole answer came."""
+        if self._endpoint.model:
+            body = with_model(body, self._endpoint.model)
+        try:
+            async with self._session.post(f"{self._base}{path}", data=body) as response:
+                return Reply(
+                    response.status,
+                    await response.read(),
+                    _seconds(response.headers.get("Retry-After")),
+                )
+        except (aiohttp.ClientError, OSError) as error:
+            raise ConnectionLost(f"{type(error).__name__}: {error}") from error
+
+    async def is_healthy(self) -> bool:
+        """Ask vLLM's own health route, which knows whether the engine behind it is dead."""
+        try:
+            async with self._session.get(
+                f"{self._base}/health", timeout=aiohttp.ClientTimeout(total=5)
+            ) as response:
+                return response.status == 200
+        except (aiohttp.ClientError, OSError, TimeoutError):
+            return False
+
+
+def with_model(body: bytes, model: str) -> bytes:
+    """Return the body with another model's name in it, all else untouched."""
+    try:
+        fields = _decode_raw(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        # Valid JSON that the strict decoder refuses, such as half a character pair.
+        return json.dumps({**json.loads(body), "model": model}).encode()
+    fields["model"] = msgspec.Raw(_encode(model))
+    return _encode(fields)
+
+
+def _seconds(header: str | None) -> float | None:
+    try:
+        return max(0.0, float(header)) if header else None
+    except ValueError:
+        return None  # An HTTP date: our own backoff serves as well.

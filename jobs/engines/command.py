@@ -1,0 +1,109 @@
+"""The command line and the environment with which a vLLM server is started."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import psutil
+from django.conf import settings
+
+from jobs.engines.environment import EngineEnvironment
+
+_GIB = 1024**3
+# vLLM's own defaults of `--max-num-seqs` for its server.
+_MAX_NUM_SEQS_CPU = 256
+_MAX_NUM_SEQS_GPU = 1024
+# Nothing of ours that an engine, which may run a model's own code, has any use for.
+_SECRETS = ("DATABASE_URL", "VBATCH_SECRET_KEY", "DJANGO_SETTINGS_MODULE")
+
+
+def engine_command(
+    *,
+    python: str,
+    name: str,
+    aliases: Sequence[str],
+    source: str,
+    engine_args: str,
+    socket: Path,
+    gpus: Sequence[int],
+) -> list[str]:
+    """Return the command that serves `source` on a UNIX socket.
+
+    The operator's own arguments come last, so that they win over ours. Media are fetched only
+    from hosts that the operator allowed: a request could else make the engine call addresses
+    of the inner network.
+    """
+    extra = shlex.split(engine_args)
+    command = [
+        python,
+        "-m",
+        "vllm.entrypoints.openai.api_server",
+        "--model",
+        source,
+        "--served-model-name",
+        name,
+        *aliases,
+        "--uds",
+        str(socket),
+        "--enable-prompt-tokens-details",
+        "--disable-uvicorn-access-log",
+        "--allowed-media-domains",
+        *(settings.MEDIA_DOMAINS or ["none.invalid"]),
+    ]
+    if len(gpus) > 1 and not _has(extra, "--tensor-parallel-size", "-tp"):
+        command += ["--tensor-parallel-size", str(len(gpus))]
+    return command + extra
+
+
+def engine_env(
+    *, environment: EngineEnvironment, gpus: Sequence[int], base: Mapping[str, str]
+) -> dict[str, str]:
+    """Return the environment of the engine: `base` without secrets, and what makes it fast.
+
+    On a CPU, vLLM as installed cuts PyTorch to one thread; bound threads and Intel's OpenMP
+    give half as much again (docs/performance.md). What the operator has set himself stays.
+    """
+    env = {key: value for key, value in base.items() if key not in _SECRETS}
+    env["VLLM_NO_USAGE_STATS"] = "1"
+    # Engine processes must not inherit CUDA state by fork.
+    env.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")
+    if gpus:
+        env["CUDA_VISIBLE_DEVICES"] = ",".join(str(index) for index in gpus)
+        return env
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0]
+    env.setdefault("VLLM_CPU_OMP_THREADS_BIND", ",".join(str(core) for core in cores))
+    env.setdefault("OMP_NUM_THREADS", str(len(cores)))
+    env.setdefault("VLLM_CPU_KVCACHE_SPACE", str(cpu_kvcache_gib()))
+    if environment.openmp:
+        preloads = [p for p in env.get("LD_PRELOAD", "").split(":") if p]
+        env["LD_PRELOAD"] = ":".join([environment.openmp, *preloads])
+    return env
+
+
+def cpu_kvcache_gib() -> int:
+    """Return the size of the CPU engine's KV cache: the setting, or a tenth of the memory."""
+    if settings.CPU_KVCACHE_GIB:
+        return int(settings.CPU_KVCACHE_GIB)
+    return max(1, min(16, psutil.virtual_memory().total // (10 * _GIB)))
+
+
+def window_size(*, engine_args: str, on_gpu: bool) -> int:
+    """Return how many requests to keep in flight: what the engine runs at once and a quarter.
+
+    The quarter waits inside the engine, so that a finished request is replaced at once.
+    """
+    extra = shlex.split(engine_args)
+    most = _MAX_NUM_SEQS_GPU if on_gpu else _MAX_NUM_SEQS_CPU
+    for index, arg in enumerate(extra):
+        if arg.startswith("--max-num-seqs=") or arg.startswith("--max_num_seqs="):
+            most = int(arg.partition("=")[2])
+        elif arg in ("--max-num-seqs", "--max_num_seqs") and index + 1 < len(extra):
+            most = int(extra[index + 1])
+    return max(1, most + most // 4)
+
+
+def _has(args: Sequence[str], *names: str) -> bool:
+    return any(arg == name or arg.startswith(f"{name}=") for arg in args for name in names)

@@ -1,0 +1,224 @@
+"""The lane task: which model to work for, with its engine ready, until nothing is due."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import gc
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import structlog
+import uvloop
+from django.db import InterfaceError, OperationalError, close_old_connections, connection
+
+from jobs.engines.client import EngineClient, Endpoint
+from jobs.engines.command import window_size
+from jobs.model_run import ModelRun
+from jobs.models import Lane, ServedModel
+from jobs.scheduler import claimable_models, next_model
+from jobs.services import lanes
+from jobs.states import EngineState, LaneKind
+
+log = structlog.get_logger()
+
+# How long an idle lane looks for more before its task ends; a later batch then calls it again.
+LINGER_S = 5.0
+LOOK_EVERY_S = 0.1
+SWITCH_LOOK_EVERY_S = 5.0
+# How long the database may be away before the task gives up and is called again later.
+DB_PATIENCE_S = 120.0
+
+
+class LostLane(Exception):
+    """Another task works for this lane now, or the lane has gone."""
+
+
+def work(lane_id: int) -> None:
+    """Work for a lane until nothing is due for it or its worker is to stop."""
+    token = lanes.start_task(lane_id=lane_id)
+    if token is None:
+        return
+    gc.freeze()
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(LaneTask(lane_id, token).run())
+    finally:
+        close_old_connections()
+        lanes.end_task(lane_id=lane_id, token=token)
+
+
+class LaneTask:
+    """One lane at work; every database call goes through one thread with one connection."""
+
+    def __init__(self, lane_id: int, token: str) -> None:
+        self.lane_id = lane_id
+        self._token = token
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="lane-db")
+        self._lane: Lane | None = None
+        self._generation = 0
+        self._model_id: int | None = None
+        self._ticked_at = 0.0
+        self._looked_at = 0.0
+        self._goes_on = True
+
+    async def run(self) -> None:
+        try:
+            lane = await self._refresh()
+            if lane.kind == LaneKind.UPSTREAM:
+                await self._serve_upstreams()
+            else:
+                await self._serve_engine()
+        except LostLane:
+            log.warning("lane_lost", lane=self.lane_id)
+        finally:
+            await self.db(connection.close)
+            self._thread.shutdown()
+
+    # --- What a run asks of its lane -----------------------------------------------------------
+
+    async def db(self, call: Callable[..., Any], /, **kwargs: Any) -> Any:
+        """Run a service in the database thread, again while the database is away."""
+        loop = asyncio.get_running_loop()
+        deadline = time.monotonic() + DB_PATIENCE_S
+        while True:
+            try:
+                return await loop.run_in_executor(self._thread, functools.partial(call, **kwargs))
+            except (OperationalError, InterfaceError) as error:
+                if time.monotonic() > deadline:
+                    raise
+                log.warning("database_away", lane=self.lane_id, error=str(error)[:200])
+                await asyncio.sleep(0.5)
+                await loop.run_in_executor(self._thread, connection.close)
+
+    async def tick(self) -> bool:
+        now = time.monotonic()
+        if now - self._ticked_at >= 1.0:
+            self._ticked_at = now
+            if not await self.db(lanes.keep_task, lane_id=self.lane_id, token=self._token):
+                raise LostLane
+            lane = await self._refresh()
+            self._goes_on = lane.active and not lane.worker.draining
+        return self._goes_on
+
+    async def engine_is_gone(self) -> bool:
+        lane = await self._refresh()
+        return lane.generation != self._generation or lane.engine_state != EngineState.READY
+
+    async def may_go_on(self) -> bool:
+        now = time.monotonic()
+        if self._model_id is None or now - self._looked_at < SWITCH_LOOK_EVERY_S:
+            return True
+        self._looked_at = now
+        model = await self.db(next_model, lane=await self._refresh())
+        return model is None or model.pk == self._model_id
+
+    async def _refresh(self) -> Lane:
+        def read() -> Lane | None:
+            return Lane.objects.select_related("worker").filter(pk=self.lane_id).first()
+
+        lane: Lane | None = await self.db(read)
+        if lane is None:
+            raise LostLane
+        self._lane = lane
+        return lane
+
+    # --- An engine of our own --------------------------------------------------------------------
+
+    async def _serve_engine(self) -> None:
+        idle_since = time.monotonic()
+        while await self.tick() and time.monotonic() - idle_since < LINGER_S:
+            lane = await self._refresh()
+            if lane.engine_state == EngineState.DIED:
+                await self._take_note_of_death(lane)
+                continue
+            model: ServedModel | None = await self.db(next_model, lane=lane)
+            if model is None:
+                await asyncio.sleep(LOOK_EVERY_S)
+                continue
+            ready = await self._engine_with(model)
+            idle_since = time.monotonic()
+            if ready is None:
+                continue
+            self._generation, self._model_id = ready.generation, model.pk
+            window = window_size(engine_args=model.engine_args, on_gpu=ready.kind == LaneKind.GPU)
+            async with EngineClient(Endpoint(socket=ready.engine_socket)) as client:
+                await self._run(model, client, window)
+            self._model_id = None
+            idle_since = time.monotonic()
+
+    async def _engine_with(self, model: ServedModel) -> Lane | None:
+        """Return the lane once its engine holds `model`; None if it cannot, or need not, now."""
+        lane = await self._refresh()
+        if lane.wanted_model_id != model.pk:
+            await self.db(lanes.want_model, lane_id=self.lane_id, model_id=model.pk)
+        while await self.tick():
+            lane = await self._refresh()
+            if lane.engine_model_id == model.pk and lane.engine_state == EngineState.READY:
+                return lane
+            if lane.engine_state == EngineState.DIED:
+                await self._take_note_of_death(lane)
+            elif lane.wanted_model_id != model.pk:
+                return None  # The supervisor withdrew it: the model did not load.
+            await asyncio.sleep(LOOK_EVERY_S)
+        return None
+
+    async def _take_note_of_death(self, lane: Lane) -> None:
+        """Let the supervisor start an engine again; its lines have been marked by the run."""
+        await self.db(
+            lanes.set_engine,
+            lane_id=self.lane_id,
+            generation=lane.generation,
+            engine_state=EngineState.STOPPED,
+            engine_model_id=None,
+        )
+
+    # --- Engines of others -----------------------------------------------------------------------
+
+    async def _serve_upstreams(self) -> None:
+        runs: dict[int, asyncio.Task[None]] = {}
+        idle_since = time.monotonic()
+        while await self.tick() and (runs or time.monotonic() - idle_since < LINGER_S):
+            for model_id in [key for key, task in runs.items() if task.done()]:
+                runs.pop(model_id).result()
+                idle_since = time.monotonic()
+            lane = await self._refresh()
+            for model in await self.db(_due_upstreams, lane=lane, busy=set(runs)):
+                runs[model.pk] = asyncio.create_task(self._serve_upstream(model))
+            await asyncio.sleep(LOOK_EVERY_S)
+        if runs:
+            await asyncio.gather(*runs.values())
+
+    async def _serve_upstream(self, model: ServedModel) -> None:
+        key = os.environ.get(model.upstream_key_env, "") if model.upstream_key_env else ""
+        endpoint = Endpoint(
+            url=model.upstream_url,
+            model=model.upstream_model,
+            headers={"Authorization": f"Bearer {key}"} if key else {},
+        )
+        async with EngineClient(endpoint) as client:
+            await self._run(model, client, model.upstream_concurrency, owns_engine=False)
+
+    async def _run(
+        self, model: ServedModel, client: EngineClient, window: int, *, owns_engine: bool = True
+    ) -> None:
+        started = time.monotonic()
+        run = ModelRun(
+            host=self, client=client, model_id=model.pk, window=window, owns_engine=owns_engine
+        )
+        await run.run()
+        log.info(
+            "model_run_ended",
+            lane=self.lane_id,
+            model=model.name,
+            answered=run.answered,
+            seconds=round(time.monotonic() - started, 1),
+        )
+
+
+def _due_upstreams(lane: Lane, busy: set[int]) -> list[ServedModel]:
+    due = {candidate.model_id for candidate in claimable_models(lane)} - busy
+    return list(ServedModel.objects.filter(pk__in=due))

@@ -1,0 +1,86 @@
+"""`manage.py runworker`: work for this host's GPUs, until Ctrl-C or SIGTERM."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from argparse import ArgumentParser
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+
+from jobs.services.fleet import LaneSpec
+from jobs.states import LaneKind
+from jobs.supervisor import AlreadyRunning, Supervisor
+from vbatch_site.version import VERSION
+
+_COUNT_GPUS = "from jobs.nvml import read_gpus; print(len(read_gpus()))"
+
+
+class Command(BaseCommand):
+    help = "Run the worker of this host: it starts the engines and answers the batches."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "--gpus",
+            default=settings.GPUS,
+            help="which GPUs make which lanes: '0,1,2+3' is three lanes, the last of two GPUs; "
+            "by default each GPU is a lane, and without a GPU the CPU is one",
+        )
+        parser.add_argument(
+            "--no-gpu",
+            action="store_true",
+            help="start no engine here; serve upstream models only",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        specs = [LaneSpec(name="upstream", kind=LaneKind.UPSTREAM)]
+        if not options["no_gpu"] and sys.platform == "linux":
+            specs = [*engine_lanes(options["gpus"]), *specs]
+        supervisor = Supervisor(name=settings.HOST_NAME, lane_specs=specs, version=VERSION)
+        try:
+            supervisor.run()
+        except AlreadyRunning as error:
+            raise CommandError(str(error)) from error
+        except KeyboardInterrupt as error:
+            raise CommandError("Stopped at once.", returncode=130) from error
+
+
+def engine_lanes(gpus: str) -> list[LaneSpec]:
+    """Return the lanes for a description such as `0,1,2+3`; empty means all there are."""
+    if not gpus:
+        count = count_gpus()
+        if count == 0:
+            return [LaneSpec(name="cpu", kind=LaneKind.CPU)]
+        gpus = ",".join(str(index) for index in range(count))
+    specs: list[LaneSpec] = []
+    for part in gpus.split(","):
+        try:
+            indices = tuple(int(index) for index in part.strip().split("+"))
+        except ValueError as error:
+            raise CommandError(f"--gpus: '{part}' is not a GPU's number, or several as 2+3") from error
+        name = "gpu" + "+".join(str(index) for index in indices)
+        specs.append(LaneSpec(name=name, kind=LaneKind.GPU, gpus=indices))
+    used = [index for spec in specs for index in spec.gpus]
+    if len(used) != len(set(used)):
+        raise CommandError("--gpus: a GPU stands in more than one lane")
+    return specs
+
+
+def count_gpus() -> int:
+    """Count the GPUs in a process of its own, since NVML may hang; 0 without a driver."""
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", _COUNT_GPUS],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            cwd=settings.BASE_DIR,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise CommandError(
+            "The NVIDIA driver does not answer. `nvidia-smi` should; or name the GPUs by --gpus, "
+            "or use --no-gpu."
+        ) from error
+    return int(done.stdout) if done.returncode == 0 else 0

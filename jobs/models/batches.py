@@ -1,0 +1,276 @@
+"""Batches, their requests, the chunks in which they are worked on, and their responses."""
+
+from __future__ import annotations
+
+import secrets
+
+from django.db import models
+from django.db.models import F, Q
+
+from jobs.models.files import StoredFile
+from jobs.models.fleet import Lane, ServedModel
+from jobs.models.projects import Project
+from jobs.states import LIVE_STATES, BatchState, ChunkState
+
+
+def new_batch_id() -> str:
+    return f"batch_{secrets.token_hex(16)}"
+
+
+class Batch(models.Model):
+    """A file of requests on its way through the machine.
+
+    ::
+
+        validating -> failed | in_progress
+        in_progress -> finalizing -> completed
+        in_progress -> expired
+        validating | in_progress | finalizing -> cancelling -> cancelled
+
+    Only `jobs.services` writes here, and a state only by compare-and-swap. Counters, sizes and
+    token sums move in the transaction that inserts the responses they count, under this row's
+    lock, which also hands out `last_seq`.
+    """
+
+    public_id = models.CharField(max_length=64, unique=True, default=new_batch_id, editable=False)
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="batches")
+    state = models.CharField(max_length=16, choices=BatchState, default=BatchState.VALIDATING)
+    endpoint = models.CharField(max_length=64)
+    completion_window = models.CharField(max_length=16)
+    metadata = models.JSONField(null=True, blank=True)
+    priority = models.SmallIntegerField(default=0)
+    webhook_url = models.URLField(max_length=2000, blank=True)
+    # The id as the client gave it: the file may not exist, or be deleted later.
+    input_file_public_id = models.CharField(max_length=64)
+    input_file = models.ForeignKey(
+        StoredFile, on_delete=models.SET_NULL, null=True, related_name="input_of"
+    )
+    output_file = models.OneToOneField(
+        StoredFile, on_delete=models.SET_NULL, null=True, related_name="output_of"
+    )
+    error_file = models.OneToOneField(
+        StoredFile, on_delete=models.SET_NULL, null=True, related_name="errors_of"
+    )
+    output_expires_after_s = models.PositiveIntegerField(null=True)
+    model_name = models.CharField(max_length=200, blank=True)
+    model = models.ForeignKey(
+        ServedModel, on_delete=models.SET_NULL, null=True, related_name="batches"
+    )
+    findings = models.JSONField(default=list, blank=True)
+    # Read by `waiting_for` while validation has not ended.
+    validation_error = models.TextField(blank=True)
+
+    created_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+    in_progress_at = models.DateTimeField(null=True)
+    finalizing_at = models.DateTimeField(null=True)
+    completed_at = models.DateTimeField(null=True)
+    failed_at = models.DateTimeField(null=True)
+    expired_at = models.DateTimeField(null=True)
+    cancelling_at = models.DateTimeField(null=True)
+    cancelled_at = models.DateTimeField(null=True)
+    paused_at = models.DateTimeField(null=True)
+
+    total = models.PositiveIntegerField(default=0)
+    completed = models.PositiveIntegerField(default=0)
+    failed = models.PositiveIntegerField(default=0)
+    input_tokens = models.BigIntegerField(default=0)
+    cached_tokens = models.BigIntegerField(default=0)
+    output_tokens = models.BigIntegerField(default=0)
+    reasoning_tokens = models.BigIntegerField(default=0)
+    output_bytes = models.BigIntegerField(default=0)
+    error_bytes = models.BigIntegerField(default=0)
+    last_seq = models.BigIntegerField(default=0)
+    first_response_at = models.DateTimeField(null=True)
+    last_response_at = models.DateTimeField(null=True)
+
+    # For creating once: the client's own key, and a digest of what was asked.
+    idempotency_key = models.CharField(max_length=255, null=True)
+    create_digest = models.BinaryField(max_length=32)
+
+    class Meta:
+        verbose_name_plural = "batches"
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(state__in=BatchState.values), name="batch_state_known"
+            ),
+            models.CheckConstraint(
+                condition=Q(priority__in=[-1, 0, 1]), name="batch_priority_known"
+            ),
+            models.CheckConstraint(
+                condition=Q(total__gte=F("completed") + F("failed")), name="batch_counts_within"
+            ),
+            models.UniqueConstraint(
+                fields=["project", "idempotency_key"], name="batch_idempotency_key_once"
+            ),
+        ]
+        indexes = [
+            # GET /v1/batches: a project's batches, newest first.
+            models.Index(fields=["project", "-id"], name="batch_of_project"),
+            # Claims, sweeps, `/api/running-jobs`: the few that are alive.
+            models.Index(
+                fields=["model", "-priority", "id"],
+                name="batch_live",
+                condition=Q(state__in=LIVE_STATES),
+            ),
+            models.Index(
+                fields=["expires_at"], name="batch_expiring", condition=Q(state__in=LIVE_STATES)
+            ),
+            # A create that the client repeats because its answer was lost.
+            models.Index(
+                fields=["project", "create_digest", "-created_at"], name="batch_created_twice"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.public_id
+
+    @property
+    def is_live(self) -> bool:
+        return self.state in LIVE_STATES
+
+    @property
+    def answered(self) -> int:
+        """Lines that have a response, good or bad."""
+        return self.completed + self.failed
+
+
+class BatchRequest(models.Model):
+    """One line of the input; never updated.
+
+    `line` counts lines of the file from 1, blank ones too; `position` counts requests from 0.
+    `prompt_text` is what a person reads (at most 64 KB), `prompt_sha256` tells equal prompts
+    whatever the model.
+    """
+
+    batch = models.ForeignKey(Batch, on_delete=models.CASCADE, related_name="requests")
+    line = models.PositiveIntegerField()
+    position = models.PositiveIntegerField()
+    custom_id = models.CharField(max_length=512)
+    body = models.BinaryField()
+    prompt_text = models.TextField()
+    prompt_sha256 = models.BinaryField(max_length=32)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["batch", "custom_id"], name="request_custom_id_once"),
+            models.UniqueConstraint(fields=["batch", "position"], name="request_position_once"),
+        ]
+
+    def __str__(self) -> str:
+        return self.custom_id
+
+
+class Chunk(models.Model):
+    """A range of positions, the unit of claiming; it goes when its batch has ended.
+
+    `attempt` grows with each claim and fences: whoever lost the lease cannot write any more,
+    since every later write asks for the attempt that it was given.
+    """
+
+    batch = models.ForeignKey(Batch, on_delete=models.CASCADE, related_name="chunks")
+    first_position = models.PositiveIntegerField()
+    last_position = models.PositiveIntegerField()
+    state = models.CharField(max_length=16, choices=ChunkState, default=ChunkState.OPEN)
+    owner = models.ForeignKey(Lane, on_delete=models.SET_NULL, null=True, related_name="chunks")
+    lease_until = models.DateTimeField(null=True)
+    attempt = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(state__in=ChunkState.values), name="chunk_state_known"
+            ),
+            models.UniqueConstraint(fields=["batch", "first_position"], name="chunk_range_once"),
+        ]
+        indexes = [
+            # Claims: what is still to be done of a batch, in the order of the lines.
+            models.Index(
+                fields=["batch", "first_position"],
+                name="chunk_to_do",
+                condition=~Q(state=ChunkState.DONE),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.batch} {self.first_position}-{self.last_position}"
+
+
+class Suspect(models.Model):
+    """A line that was in the engine when the engine died.
+
+    Suspects run again in groups of their own, each group alone in the engine and smaller than
+    the last, until the line that kills it stands alone. `deaths_alone` counts how often it then
+    died with nothing else in it.
+    """
+
+    request = models.OneToOneField(BatchRequest, on_delete=models.CASCADE, primary_key=True)
+    batch = models.ForeignKey(Batch, on_delete=models.CASCADE, related_name="suspects")
+    group_size = models.PositiveIntegerField()
+    group_key = models.CharField(max_length=32)
+    deaths_alone = models.PositiveSmallIntegerField(default=0)
+
+    def __str__(self) -> str:
+        return f"{self.request_id} in a group of {self.group_size}"
+
+
+class BatchResponse(models.Model):
+    """The final answer to one request; inserted once, never updated.
+
+    `body` is what the engine answered, to the byte (empty where there was no answer); `ok` says
+    in which of the two result files the line stands.
+    """
+
+    # No database constraint on the two keys: a check per row costs a tenth of the ingest rate,
+    # and rows are inserted only under the lock of their batch, which deleting takes as well.
+    request = models.OneToOneField(
+        BatchRequest, on_delete=models.CASCADE, primary_key=True, db_constraint=False
+    )
+    batch = models.ForeignKey(
+        Batch, on_delete=models.CASCADE, related_name="responses", db_constraint=False
+    )
+    seq = models.BigIntegerField()
+    ok = models.BooleanField()
+    status_code = models.PositiveSmallIntegerField(null=True)
+    body = models.BinaryField(default=bytes)
+    text = models.TextField(blank=True)
+    finish_reason = models.CharField(max_length=64, blank=True)
+    input_tokens = models.PositiveIntegerField(default=0)
+    cached_tokens = models.PositiveIntegerField(default=0)
+    output_tokens = models.PositiveIntegerField(default=0)
+    reasoning_tokens = models.PositiveIntegerField(default=0)
+    latency_ms = models.PositiveIntegerField(null=True)
+    error_code = models.CharField(max_length=64, blank=True)
+    error_message = models.TextField(blank=True)
+    lane = models.ForeignKey(
+        Lane, on_delete=models.SET_NULL, null=True, related_name="+", db_constraint=False
+    )
+    created_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            # Live results stream in this order, and `after=` resumes by it.
+            models.UniqueConstraint(fields=["batch", "seq"], name="response_seq_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"response to {self.request_id}"
+
+
+class BatchEvent(models.Model):
+    """A transition of a batch, written in the transaction that made it; append-only.
+
+    The timeline reads it, and so do effects that must follow a transition, such as webhooks.
+    """
+
+    batch = models.ForeignKey(Batch, on_delete=models.CASCADE, related_name="events")
+    old_state = models.CharField(max_length=16, blank=True)
+    new_state = models.CharField(max_length=16)
+    reason = models.CharField(max_length=500, blank=True)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        indexes = [models.Index(fields=["batch", "id"], name="event_of_batch")]
+
+    def __str__(self) -> str:
+        return f"{self.batch}: {self.old_state} -> {self.new_state}"

@@ -1,0 +1,137 @@
+"""Claiming chunks of a model's batches, keeping them, and giving them back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from django.conf import settings
+from django.db import connection
+
+from jobs.services.hot import hot_cursor
+
+
+@dataclass(slots=True, frozen=True)
+class ClaimedChunk:
+    """A chunk that this lane may work on as long as `attempt` is the chunk's present one."""
+
+    id: int
+    attempt: int
+    batch_id: int
+    batch_public_id: str
+    endpoint: str
+    first_position: int
+    last_position: int
+
+
+@dataclass(slots=True, frozen=True)
+class OpenLine:
+    """A request that has no response yet; `group_key` is set while it is a suspect."""
+
+    request_id: int
+    position: int
+    custom_id: str
+    body: bytes
+    group_key: str | None
+
+
+# The batches come in order of priority and age, and of each only as many chunks as are wanted
+# are looked at; sorting all open chunks of all batches would grow with the queue.
+_CLAIM = """
+WITH due AS (
+    SELECT c.id
+    FROM (
+        SELECT id FROM jobs_batch
+        WHERE state = 'in_progress' AND model_id = %(model)s AND paused_at IS NULL
+          AND expires_at > clock_timestamp()
+        ORDER BY priority DESC, id
+    ) b
+    CROSS JOIN LATERAL (
+        SELECT id FROM jobs_chunk
+        WHERE batch_id = b.id AND state <> 'done'
+          AND (state = 'open' OR lease_until < clock_timestamp())
+        ORDER BY first_position
+        LIMIT %(limit)s
+        FOR UPDATE SKIP LOCKED
+    ) c
+    LIMIT %(limit)s
+)
+UPDATE jobs_chunk c
+SET state = 'claimed', owner_id = %(lane)s, attempt = c.attempt + 1,
+    lease_until = clock_timestamp() + make_interval(secs => %(lease)s)
+FROM due, jobs_batch b
+WHERE c.id = due.id AND b.id = c.batch_id
+RETURNING c.id, c.attempt, c.batch_id, b.public_id, b.endpoint, c.first_position, c.last_position,
+    b.priority
+"""
+
+
+def claim_chunks(*, lane_id: int, model_id: int, limit: int) -> list[ClaimedChunk]:
+    """Claim up to `limit` chunks of the model's live batches for one lease.
+
+    Open chunks and those whose lease has run out are due, by the database's clock; the first
+    lines of the oldest batch of the highest priority come first.
+    """
+    with hot_cursor() as cursor:
+        cursor.execute(
+            _CLAIM,
+            {"model": model_id, "lane": lane_id, "limit": limit, "lease": settings.LEASE_S},
+            prepare=False,
+        )
+        rows = cursor.fetchall()
+    rows.sort(key=lambda row: (-row[7], row[2], row[5]))
+    return [ClaimedChunk(*row[:7]) for row in rows]
+
+
+_OPEN_LINES = """
+SELECT r.id, r.position, r.custom_id, r.body, s.group_key
+FROM jobs_batchrequest r
+LEFT JOIN jobs_suspect s ON s.request_id = r.id
+WHERE r.batch_id = %s AND r.position BETWEEN %s AND %s
+  AND NOT EXISTS (SELECT FROM jobs_batchresponse a WHERE a.request_id = r.id)
+ORDER BY r.position
+"""
+
+
+def read_open_lines(chunk: ClaimedChunk) -> list[OpenLine]:
+    """Return the lines of a chunk that have no response, in the order of the file."""
+    with hot_cursor() as cursor:
+        # Unprepared: a generic plan made while the response table was empty would walk all of
+        # it for each chunk once it has grown.
+        cursor.execute(
+            _OPEN_LINES,
+            (chunk.batch_id, chunk.first_position, chunk.last_position),
+            prepare=False,
+            binary=True,
+        )
+        return [OpenLine(*row) for row in cursor]
+
+
+def renew_chunks(chunks: Iterable[ClaimedChunk]) -> set[int]:
+    """Renew the leases of `chunks`; return the ids of those that are still ours."""
+    held = list(chunks)
+    with hot_cursor() as cursor:
+        cursor.execute(
+            """
+            UPDATE jobs_chunk c
+            SET lease_until = clock_timestamp() + make_interval(secs => %s)
+            FROM unnest(%s::bigint[], %s::int[]) AS held(id, attempt)
+            WHERE c.id = held.id AND c.attempt = held.attempt AND c.state = 'claimed'
+            RETURNING c.id
+            """,
+            (settings.LEASE_S, [c.id for c in held], [c.attempt for c in held]),
+        )
+        return {row[0] for row in cursor}
+
+
+def release_chunks(chunks: Sequence[ClaimedChunk]) -> None:
+    """Give chunks back, so that any lane may claim them at once."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            UPDATE jobs_chunk c SET state = 'open', owner_id = NULL, lease_until = NULL
+            FROM unnest(%s::bigint[], %s::int[]) AS held(id, attempt)
+            WHERE c.id = held.id AND c.attempt = held.attempt AND c.state = 'claimed'
+            """,
+            ([c.id for c in chunks], [c.attempt for c in chunks]),
+        )

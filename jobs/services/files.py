@@ -1,0 +1,208 @@
+"""Storing, finding and deleting files, and reading the content of either kind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.core.files.base import File
+from django.core.files.storage import default_storage
+from django.db import connection, transaction
+from django.db.models import Q, QuerySet
+from django.utils import timezone
+
+from jobs.models import Batch, Project, Purpose, StoredFile
+from jobs.result_lines import result_line
+
+PAGE_ROWS = 500
+READ_BYTES = 256 * 1024
+
+
+class InvalidFile(Exception):
+    """An upload that cannot be what its purpose asks for; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """The content of a file, to be streamed.
+
+    `size` is None while it still grows; then `after` is the cursor from which to go on.
+    """
+
+    chunks: Iterator[bytes]
+    size: int | None
+    batch_state: str | None = None
+    after: int | None = None
+
+
+def visible_files(project: Project) -> QuerySet[StoredFile]:
+    """Return the files that a project can see: neither deleted nor expired."""
+    return (
+        StoredFile.objects.filter(
+            Q(expires_at__isnull=True) | Q(expires_at__gt=timezone.now()),
+            project=project,
+            deleted_at__isnull=True,
+        )
+        .select_related("output_of", "errors_of")
+        .order_by("-id")
+    )
+
+
+def create_file(
+    *, project: Project, upload: File[bytes], filename: str, purpose: str, expires_s: int | None
+) -> StoredFile:
+    """Store an upload; raises InvalidFile if it cannot be what its purpose asks for.
+
+    The bytes are renamed into place, not copied, and the row is written after them: a crash in
+    between leaves bytes that nobody knows, never a row without bytes.
+    """
+    check_upload(upload=upload, filename=filename, purpose=purpose)
+    if expires_s is None and purpose == Purpose.BATCH:
+        expires_s = settings.FILE_EXPIRES_S
+    stored = StoredFile(
+        project=project,
+        purpose=purpose,
+        filename=filename,
+        bytes=upload.size,
+        expires_at=timezone.now() + timedelta(seconds=expires_s) if expires_s else None,
+    )
+    key = stored.public_id.removeprefix("file-")
+    stored.path = default_storage.save(f"uploads/{key[:2]}/{key}", upload)
+    stored.save()
+    return stored
+
+
+def check_upload(*, upload: File[bytes], filename: str, purpose: str) -> None:
+    """Raise InvalidFile for an empty file, or a batch file that cannot be JSONL."""
+    if not upload.size:
+        raise InvalidFile("The file is empty.")
+    if purpose != Purpose.BATCH:
+        return
+    hint = "Invalid file format for a batch: it must be .jsonl, one JSON object a line"
+    if not filename.lower().endswith(".jsonl"):
+        raise InvalidFile(f"{hint}; this file is named '{filename[-100:]}'.")
+    upload.seek(0)
+    start = upload.read(4096)
+    upload.seek(0)
+    text = start.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if len(start) < 4096 and not text:
+        raise InvalidFile("The file holds nothing but blank lines.")
+    if text and not text.startswith(b"{"):
+        raise InvalidFile(f"{hint}; this file does not begin with '{{'.")
+
+
+def delete_file(*, stored: StoredFile) -> None:
+    """Hide a file at once and remove its bytes; live batches have their rows already.
+
+    A batch that has not yet read its input keeps the bytes until it has.
+    """
+    with transaction.atomic():
+        StoredFile.objects.filter(pk=stored.pk, deleted_at=None).update(deleted_at=timezone.now())
+        transaction.on_commit(lambda: remove_bytes(stored=stored))
+
+
+def remove_bytes(*, stored: StoredFile) -> bool:
+    """Remove the bytes of a deleted file; False while a batch is still to read them."""
+    if not stored.path or Batch.objects.filter(input_file=stored, state="validating").exists():
+        return False
+    default_storage.delete(stored.path)
+    return True
+
+
+def file_size(stored: StoredFile) -> int:
+    """Return the size in bytes, which for a result file is its batch's counter."""
+    if stored.purpose != Purpose.BATCH_OUTPUT:
+        return stored.bytes
+    batch, is_output = _batch_of(stored)
+    return batch.output_bytes if is_output else batch.error_bytes
+
+
+def read_content(*, stored: StoredFile, after: int | None = None) -> Content:
+    """Return a file's content, ready to stream.
+
+    A result file of a live batch holds what has been committed, in the order of committing
+    and only what came after the cursor `after`; that of an ended batch is whole and in the
+    order of the input.
+    """
+    if stored.purpose != Purpose.BATCH_OUTPUT:
+        return Content(_stored_bytes(stored), stored.bytes)
+    batch, is_output = _batch_of(stored)
+    if batch.is_live or after is not None:
+        rows = _rows(batch, ok=is_output, column="a.seq", first=after or 0, last=batch.last_seq)
+        return Content(rows, None, batch.state, batch.last_seq)
+    rows = _rows(batch, ok=is_output, column="r.position", first=-1, last=batch.total)
+    return Content(rows, batch.output_bytes if is_output else batch.error_bytes, batch.state)
+
+
+def _batch_of(stored: StoredFile) -> tuple[Batch, bool]:
+    """Return the batch of a result file, and whether it is the output or the error file."""
+    output_of: Batch | None = getattr(stored, "output_of", None)
+    if output_of is not None:
+        return output_of, True
+    errors_of: Batch = stored.errors_of
+    return errors_of, False
+
+
+def _stored_bytes(stored: StoredFile) -> Iterator[bytes]:
+    with default_storage.open(stored.path) as file:
+        while block := file.read(READ_BYTES):
+            yield block
+
+
+_PAGE = {
+    "a.seq": """
+        SELECT a.seq, r.position, r.custom_id, a.status_code, a.body, a.error_code,
+               a.error_message
+        FROM jobs_batchresponse a JOIN jobs_batchrequest r ON r.id = a.request_id
+        WHERE a.batch_id = %s AND a.ok = %s AND a.seq > %s AND a.seq <= %s
+        ORDER BY a.seq LIMIT %s
+    """,
+    "r.position": """
+        SELECT r.position, r.position, r.custom_id, a.status_code, a.body, a.error_code,
+               a.error_message
+        FROM jobs_batchrequest r JOIN jobs_batchresponse a ON a.request_id = r.id
+        WHERE r.batch_id = %s AND a.ok = %s AND r.position > %s AND r.position <= %s
+        ORDER BY r.position LIMIT %s
+    """,
+}
+
+
+def _rows(batch: Batch, *, ok: bool, column: str, first: int, last: int) -> Iterator[bytes]:
+    """Stream the lines page by page, so that no transaction stays open while a client reads."""
+    cursor_at = first
+    while True:
+        with connection.cursor() as cursor:
+            cursor.execute(_PAGE[column], [batch.pk, ok, cursor_at, last, PAGE_ROWS])
+            rows: list[tuple[Any, ...]] = cursor.fetchall()
+        if not rows:
+            return
+        yield b"".join(
+            result_line(
+                batch_public_id=batch.public_id,
+                position=row[1],
+                custom_id=row[2],
+                status_code=row[3],
+                body=bytes(row[4]),
+                error_code=row[5],
+                error_message=row[6],
+            )
+            for row in rows
+        )
+        cursor_at = rows[-1][0]
+        if len(rows) < PAGE_ROWS:
+            return
+
+
+def swept_files(*, limit: int) -> int:
+    """Remove the bytes of files that expired; return how many were hidden now."""
+    expired = StoredFile.objects.filter(
+        deleted_at__isnull=True, expires_at__lt=timezone.now()
+    ).order_by("expires_at")[:limit]
+    count = 0
+    for stored in expired:
+        delete_file(stored=stored)
+        count += 1
+    return count

@@ -1,0 +1,142 @@
+"""Lanes: calling their tasks, and the two-sided record of what their engine does."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import timedelta
+from typing import Any
+
+from django.db import transaction
+from django.db.models import F, Q
+from django.db.models.functions import Now
+from django.utils import timezone
+from django_q.tasks import async_task
+
+from jobs.models import Lane, LaneModel, ServedModel
+from jobs.services.fleet import alive_since
+from jobs.states import EngineState, LaneKind
+
+# A lane task says each second that it is at work; silent for longer, it is taken for dead.
+TASK_STALE_AFTER_S = 5.0
+# A call that was not answered in this time is repeated.
+KICK_AGAIN_AFTER_S = 5.0
+RETRY_MIN_S = 5.0
+RETRY_MAX_S = 300.0
+
+
+def kick_lanes(model: ServedModel) -> None:
+    """Call the lanes that could work for `model`."""
+    lanes = Lane.objects.filter(
+        active=True,
+        worker__heartbeat_at__gte=alive_since(),
+        worker__stopped_at=None,
+        worker__draining=False,
+    )
+    if model.is_upstream:
+        lanes = lanes.filter(kind=LaneKind.UPSTREAM)
+    else:
+        lanes = lanes.exclude(kind=LaneKind.UPSTREAM)
+    for lane in lanes:
+        kick_lane(lane)
+
+
+def kick_lane(lane: Lane) -> bool:
+    """Call the lane's task, unless it is at work or was just called; True if it was called."""
+    now = timezone.now()
+    called = Lane.objects.filter(
+        Q(kicked_at=None) | Q(kicked_at__lt=now - timedelta(seconds=KICK_AGAIN_AFTER_S)),
+        Q(task_seen_at=None) | Q(task_seen_at__lt=now - timedelta(seconds=TASK_STALE_AFTER_S)),
+        pk=lane.pk,
+    ).update(kicked_at=now)
+    if not called:
+        return False
+    async_task(
+        "jobs.tasks.run_lane",
+        lane.pk,
+        cluster=lane.queue,
+        q_options={"timeout": -1, "ack_failure": True, "save": False},
+    )
+    return True
+
+
+def forget_task(*, lane_id: int) -> None:
+    """Note that the lane's task is gone, since its cluster was restarted."""
+    Lane.objects.filter(pk=lane_id).update(task_seen_at=None, task_token="", kicked_at=None)
+
+
+def start_task(*, lane_id: int) -> str | None:
+    """Enter the lane's task as the one at work; None if another one is."""
+    token = secrets.token_hex(8)
+    stale = timezone.now() - timedelta(seconds=TASK_STALE_AFTER_S)
+    entered = Lane.objects.filter(
+        Q(task_seen_at=None) | Q(task_seen_at__lt=stale), pk=lane_id, active=True
+    ).update(task_seen_at=Now(), task_token=token, kicked_at=None)
+    return token if entered else None
+
+
+def keep_task(*, lane_id: int, token: str) -> bool:
+    """Say that the task is at work; False if another one has taken its place."""
+    return bool(Lane.objects.filter(pk=lane_id, task_token=token).update(task_seen_at=Now()))
+
+
+def end_task(*, lane_id: int, token: str) -> None:
+    Lane.objects.filter(pk=lane_id, task_token=token).update(task_seen_at=None, task_token="")
+
+
+def want_model(*, lane_id: int, model_id: int | None) -> None:
+    """Say which model the lane's engine shall hold; the supervisor acts on it."""
+    Lane.objects.filter(pk=lane_id).update(wanted_model_id=model_id)
+
+
+def set_engine(*, lane_id: int, generation: int, **fields: Any) -> bool:
+    """Write what the engine of `generation` does; False if it is not the present one."""
+    return bool(Lane.objects.filter(pk=lane_id, generation=generation).update(**fields))
+
+
+def start_engine(*, lane_id: int, model_id: int, socket: str, version: str) -> int:
+    """Enter a new engine as starting; return its generation."""
+    Lane.objects.filter(pk=lane_id).update(
+        generation=F("generation") + 1,
+        engine_model_id=model_id,
+        engine_state=EngineState.STARTING,
+        engine_progress="starting",
+        engine_error="",
+        engine_socket=socket,
+        engine_version=version,
+        engine_started_at=Now(),
+        engine_ready_at=None,
+    )
+    return Lane.objects.values_list("generation", flat=True).get(pk=lane_id)
+
+
+def note_engine_ready(*, lane_id: int, generation: int, load_s: float) -> None:
+    """Enter the engine as ready, and forget the failures of its model on this lane."""
+    with transaction.atomic():
+        if not set_engine(
+            lane_id=lane_id,
+            generation=generation,
+            engine_state=EngineState.READY,
+            engine_progress="",
+            engine_ready_at=Now(),
+        ):
+            return
+        lane = Lane.objects.get(pk=lane_id)
+        LaneModel.objects.update_or_create(
+            lane_id=lane_id,
+            model_id=lane.engine_model_id,
+            defaults={"load_s": load_s, "failures": 0, "last_error": "", "retry_at": None},
+        )
+
+
+def note_load_failure(*, lane_id: int, model_id: int, reason: str) -> None:
+    """Withhold a model that did not load from this lane, each time for twice as long."""
+    with transaction.atomic():
+        known, _ = LaneModel.objects.select_for_update().get_or_create(
+            lane_id=lane_id, model_id=model_id
+        )
+        wait_s = min(RETRY_MAX_S, RETRY_MIN_S * 2**known.failures)
+        known.failures += 1
+        known.last_error = reason
+        known.retry_at = timezone.now() + timedelta(seconds=wait_s)
+        known.save()
+        Lane.objects.filter(pk=lane_id, wanted_model_id=model_id).update(wanted_model=None)

@@ -1,0 +1,233 @@
+"""Committing finished requests, in groups, each response once and for ever."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import structlog
+from django.db import DatabaseError, DataError, transaction
+from django.db.models import F
+from django.db.models.functions import Now
+
+from jobs.answers import Answer, failure
+from jobs.models import Batch, Chunk
+from jobs.result_lines import result_line
+from jobs.services.chunks import ClaimedChunk, renew_chunks
+from jobs.services.hot import hot_cursor
+from jobs.services.result_files import create_result_files
+from jobs.services.transitions import move_batch
+from jobs.states import BatchState
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True, frozen=True)
+class Finished:
+    """A request that has its answer, and the claim under which it was worked on."""
+
+    chunk: ClaimedChunk
+    request_id: int
+    position: int
+    custom_id: str
+    answer: Answer
+    latency_ms: int | None
+
+
+@dataclass(slots=True)
+class Committed:
+    """What a commit found: which claims still hold, and which batches are to go on."""
+
+    held: set[int] = field(default_factory=set)
+    going_on: set[int] = field(default_factory=set)
+
+
+_INSERT = """
+INSERT INTO jobs_batchresponse (
+    request_id, batch_id, seq, ok, status_code, body, text, finish_reason, input_tokens,
+    cached_tokens, output_tokens, reasoning_tokens, latency_ms, error_code, error_message,
+    lane_id, created_at)
+SELECT answers.*, %b::bigint, clock_timestamp()
+FROM unnest(
+    %b::bigint[], %b::bigint[], %b::bigint[], %b::boolean[], %b::smallint[], %b::bytea[],
+    %b::text[], %b::text[], %b::int[], %b::int[], %b::int[], %b::int[], %b::int[], %b::text[],
+    %b::text[]) AS answers
+ON CONFLICT DO NOTHING
+RETURNING request_id
+"""
+
+
+def commit_responses(
+    *,
+    lane_id: int,
+    finished: Sequence[Finished],
+    held: Sequence[ClaimedChunk],
+    done: Sequence[ClaimedChunk],
+) -> Committed:
+    """Insert the responses, move the counters by what was really inserted, renew the leases.
+
+    `held` are all chunks of the lane (renewed), `done` those of them whose every line is
+    answered with this group. Responses of a chunk that has been taken over, or of a batch that
+    has ended, are dropped. A group that PostgreSQL refuses is split until the row that it
+    refuses stands alone; that row becomes an error, the others are kept.
+    """
+    try:
+        return _commit(lane_id=lane_id, finished=finished, held=held, done=done)
+    except DatabaseError as error:
+        if not finished or not _is_about_data(error):
+            raise
+        if len(finished) == 1:
+            log.warning("answer_refused_by_database", request=finished[0].request_id)
+            answer = failure(
+                "answer_not_storable", f"The answer could not be stored: {_first_line(error)}"
+            )
+            return _commit(
+                lane_id=lane_id,
+                finished=[replace(finished[0], answer=answer)],
+                held=held,
+                done=done,
+            )
+    middle = len(finished) // 2
+    # Chunks count as done with the second half only: before it, lines of theirs may be open.
+    commit_responses(lane_id=lane_id, finished=finished[:middle], held=held, done=[])
+    return commit_responses(lane_id=lane_id, finished=finished[middle:], held=held, done=done)
+
+
+def _commit(
+    *,
+    lane_id: int,
+    finished: Sequence[Finished],
+    held: Sequence[ClaimedChunk],
+    done: Sequence[ClaimedChunk],
+) -> Committed:
+    result = Committed()
+    batch_ids = sorted({chunk.batch_id for chunk in held})
+    with transaction.atomic():
+        # Batch rows first, in order, then chunks: every writer locks in this order. The lock
+        # makes `seq` and the counters move together with the rows.
+        batches = {
+            batch.pk: batch
+            for batch in Batch.objects.filter(pk__in=batch_ids)
+            .order_by("pk")
+            .select_for_update(no_key=True)
+        }
+        result.held = renew_chunks(held)
+        going_on = {
+            pk
+            for pk, batch in batches.items()
+            if batch.state in (BatchState.IN_PROGRESS, BatchState.CANCELLING)
+        }
+        rows = [
+            item
+            for item in finished
+            if item.chunk.id in result.held and item.chunk.batch_id in going_on
+        ]
+        for batch_id in sorted({item.chunk.batch_id for item in rows}):
+            _insert(lane_id, batches[batch_id], [i for i in rows if i.chunk.batch_id == batch_id])
+        if done:
+            Chunk.objects.filter(
+                pk__in=[chunk.id for chunk in done if chunk.id in result.held]
+            ).update(state="done", lease_until=None)
+        for batch_id in going_on:
+            batch = batches[batch_id]
+            if batch.state == BatchState.IN_PROGRESS and batch.answered == batch.total:
+                finish_batch(batch)
+    result.going_on = {
+        pk
+        for pk, batch in batches.items()
+        if batch.state == BatchState.IN_PROGRESS and batch.paused_at is None
+    }
+    return result
+
+
+def finish_batch(batch: Batch) -> None:
+    """Complete a batch whose every line has a response; the caller holds its lock.
+
+    Results stream from the rows, so there is nothing to assemble and both steps go at once.
+    """
+    if move_batch(batch_id=batch.pk, old=BatchState.IN_PROGRESS, new=BatchState.FINALIZING):
+        move_batch(batch_id=batch.pk, old=BatchState.FINALIZING, new=BatchState.COMPLETED)
+        batch.state = BatchState.COMPLETED
+        Chunk.objects.filter(batch=batch).delete()
+
+
+def _insert(lane_id: int, batch: Batch, rows: Sequence[Finished]) -> None:
+    """Insert the rows of one batch and add to its row what was really inserted."""
+    first_seq = batch.last_seq + 1
+    answers = [item.answer for item in rows]
+    columns = [
+        [item.request_id for item in rows],
+        [batch.pk] * len(rows),
+        list(range(first_seq, first_seq + len(rows))),
+        [a.ok for a in answers],
+        [a.status_code for a in answers],
+        [a.body for a in answers],
+        [a.text for a in answers],
+        [a.finish_reason for a in answers],
+        [a.input_tokens for a in answers],
+        [a.cached_tokens for a in answers],
+        [a.output_tokens for a in answers],
+        [a.reasoning_tokens for a in answers],
+        [item.latency_ms for item in rows],
+        [a.error_code for a in answers],
+        [a.error_message for a in answers],
+    ]
+    with hot_cursor() as cursor:
+        # The lane is the first parameter of the text, and of the list.
+        cursor.execute(_INSERT, [lane_id, *columns], prepare=True)
+        inserted = {row[0] for row in cursor}
+    new = [item for item in rows if item.request_id in inserted]
+    if not new:
+        return
+    good = [item for item in new if item.answer.ok]
+    bad = [item for item in new if not item.answer.ok]
+    create_result_files(batch=batch, has_output=bool(good), has_errors=bool(bad))
+    batch.last_seq = first_seq + len(rows) - 1
+    batch.completed += len(good)
+    batch.failed += len(bad)
+    batch.input_tokens += sum(item.answer.input_tokens for item in new)
+    batch.cached_tokens += sum(item.answer.cached_tokens for item in new)
+    batch.output_tokens += sum(item.answer.output_tokens for item in new)
+    batch.reasoning_tokens += sum(item.answer.reasoning_tokens for item in new)
+    batch.output_bytes += sum(len(_line(batch, item)) for item in good)
+    batch.error_bytes += sum(len(_line(batch, item)) for item in bad)
+    Batch.objects.filter(pk=batch.pk).update(
+        output_file=batch.output_file_id,
+        error_file=batch.error_file_id,
+        last_seq=batch.last_seq,
+        completed=batch.completed,
+        failed=batch.failed,
+        input_tokens=batch.input_tokens,
+        cached_tokens=batch.cached_tokens,
+        output_tokens=batch.output_tokens,
+        reasoning_tokens=batch.reasoning_tokens,
+        output_bytes=batch.output_bytes,
+        error_bytes=batch.error_bytes,
+        last_response_at=Now(),
+        first_response_at=F("first_response_at") if batch.first_response_at else Now(),
+    )
+
+
+def _line(batch: Batch, item: Finished) -> bytes:
+    return result_line(
+        batch_public_id=batch.public_id,
+        position=item.position,
+        custom_id=item.custom_id,
+        status_code=item.answer.status_code,
+        body=item.answer.body,
+        error_code=item.answer.error_code,
+        error_message=item.answer.error_message,
+    )
+
+
+def _is_about_data(error: DatabaseError) -> bool:
+    """Tell a value that PostgreSQL refuses from a server that is away.
+
+    SQLSTATE class 54 is a limit of the server that a value exceeds, such as an index row's.
+    """
+    sqlstate = getattr(error.__cause__, "sqlstate", None) or ""
+    return isinstance(error, DataError) or sqlstate.startswith(("22", "54"))
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]

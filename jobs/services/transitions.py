@@ -1,0 +1,36 @@
+"""Moving a batch from one state to the next."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import structlog
+from django.db import connection
+from django.db.models.functions import Now
+
+from jobs.models import Batch, BatchEvent
+from jobs.states import ENTERED_AT_FIELD, NEXT_STATES, BatchState
+
+log = structlog.get_logger()
+
+
+def move_batch(
+    *, batch_id: int, old: BatchState, new: BatchState, reason: str = "", **fields: Any
+) -> bool:
+    """Move a batch from `old` to `new` and write the event; False if it was not in `old`.
+
+    A compare-and-swap: of two callers only one wins, and only the winner's effects happen. To
+    be called in a transaction, so that state, event and `fields` stand or fall together.
+    """
+    if new not in NEXT_STATES[old]:
+        raise ValueError(f"A batch cannot go from {old} to {new}.")
+    if not connection.in_atomic_block:
+        raise RuntimeError("move_batch must be called in a transaction.")
+    fields[ENTERED_AT_FIELD[new]] = Now()
+    if not Batch.objects.filter(pk=batch_id, state=old).update(state=new, **fields):
+        return False
+    BatchEvent.objects.create(
+        batch_id=batch_id, old_state=old, new_state=new, reason=reason[:500], created_at=Now()
+    )
+    log.info("batch_moved", batch=batch_id, old=str(old), new=str(new), reason=reason[:200])
+    return True

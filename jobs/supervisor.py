@@ -1,0 +1,227 @@
+"""The supervisor of one host: clusters, engines and sampler, kept alive and ended together."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+from types import FrameType
+from typing import IO
+
+import structlog
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError, connection
+from django.utils import timezone
+from django_q.tasks import async_task
+
+from jobs.cluster_watch import ClusterWatch
+from jobs.engines.environment import TESTED_VERSIONS, engine_environment
+from jobs.engines.slot import EngineSlot
+from jobs.guarded import Guarded, kill_leftovers
+from jobs.models import Batch, Lane
+from jobs.scheduler import claimable_models
+from jobs.services import fleet, lanes
+from jobs.services.batches import overdue_batches
+from jobs.services.fleet import LaneSpec
+from jobs.states import BatchState, LaneKind
+
+log = structlog.get_logger()
+
+STEP_S = 0.2
+SWEEP_EVERY_S = 2.0
+# A batch that still validates after this time gets its bell rung again, each as often.
+VALIDATE_AGAIN_S = 15.0
+CONTROL = "control"
+
+
+class AlreadyRunning(Exception):
+    """Another worker of this name runs on this host."""
+
+
+class Supervisor:
+    """Owns every process of a worker; nothing that it starts outlives it."""
+
+    def __init__(self, *, name: str, lane_specs: Sequence[LaneSpec], version: str) -> None:
+        self._name = name
+        self._specs = lane_specs
+        self._version = version
+        self._marker = f"{settings.DATA_DIR}:{name}"
+        self._signals = 0
+        self._worker_id = 0
+        self._lane_ids: list[int] = []
+        self._clusters: dict[int | None, ClusterWatch] = {}
+        self._slots: dict[int, EngineSlot] = {}
+        self._sampler: Guarded | None = None
+        self._beat_at = 0.0
+        self._swept_at = 0.0
+        self._validated_at = time.monotonic()
+
+    def run(self) -> None:
+        """Run until SIGTERM or SIGINT, then drain; a second one ends everything at once."""
+        lock = self._lock()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._note_signal)
+        try:
+            leftovers = kill_leftovers(self._marker)
+            if leftovers:
+                log.warning("leftovers_killed", count=leftovers)
+            self._register()
+            while not self._signals:
+                self._guarded_step(draining=False)
+                time.sleep(STEP_S)
+            self._drain()
+        finally:
+            self._kill_all()
+            lock.close()
+
+    # --- Starting --------------------------------------------------------------------------------
+
+    def _lock(self) -> IO[str]:
+        path = Path(settings.RUN_DIR) / f"worker-{self._name}.lock"
+        lock = path.open("a")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise AlreadyRunning(
+                f"A worker named '{self._name}' runs on this host already. Stop it first, or "
+                "give this one another VBATCH_HOST_NAME."
+            ) from error
+        return lock
+
+    def _note_signal(self, number: int, frame: FrameType | None) -> None:
+        self._signals += 1
+        if self._signals > 1:
+            # Whatever the loop waits for is given up: `finally` kills all.
+            raise KeyboardInterrupt
+
+    def _register(self) -> None:
+        worker, made = fleet.register_worker(
+            name=self._name, pid=os.getpid(), version=self._version, lanes=self._specs
+        )
+        self._worker_id = worker.pk
+        self._lane_ids = [lane.pk for lane in made]
+        self._clusters[None] = ClusterWatch(queue=CONTROL, marker=self._marker)
+        for lane in made:
+            self._clusters[lane.pk] = ClusterWatch(queue=lane.queue, marker=self._marker)
+            if lane.kind != LaneKind.UPSTREAM:
+                self._slots[lane.pk] = EngineSlot(lane_id=lane.pk, marker=self._marker)
+        log.info(
+            "worker_started", worker=self._name, lanes=",".join(str(lane.name) for lane in made)
+        )
+        if self._slots:
+            environment = engine_environment()
+            if environment.version and not environment.is_tested:
+                log.warning(
+                    "engine_version_untested",
+                    version=environment.version,
+                    tested=",".join(TESTED_VERSIONS),
+                )
+
+    # --- Running ---------------------------------------------------------------------------------
+
+    def _guarded_step(self, *, draining: bool) -> None:
+        """One step; a database that is away ends no engine and no cluster."""
+        try:
+            self._step(draining=draining)
+        except (DatabaseError, InterfaceError) as error:
+            log.warning("database_away", error=str(error).strip().partition("\n")[0][:200])
+            connection.close()
+            time.sleep(STEP_S)
+
+    def _step(self, *, draining: bool) -> None:
+        now = time.monotonic()
+        if now - self._beat_at >= fleet.HEARTBEAT_S:
+            self._beat_at = now
+            fleet.beat(worker_id=self._worker_id)
+        for lane_id, cluster in self._clusters.items():
+            if cluster.step() and lane_id is not None:
+                lanes.forget_task(lane_id=lane_id)
+        self._watch_sampler()
+        rows = {lane.pk: lane for lane in self._lanes()}
+        for lane_id, slot in self._slots.items():
+            slot.step(rows[lane_id], draining=draining)
+        if not draining and now - self._swept_at >= SWEEP_EVERY_S:
+            self._swept_at = now
+            self._sweep(list(rows.values()), now)
+
+    def _lanes(self) -> list[Lane]:
+        return list(Lane.objects.select_related("worker").filter(pk__in=self._lane_ids))
+
+    def _watch_sampler(self) -> None:
+        if self._sampler is not None and not self._sampler.is_running:
+            self._sampler.kill()
+            self._sampler = None
+        if self._sampler is None:
+            self._sampler = Guarded(
+                command=[
+                    sys.executable,
+                    str(settings.BASE_DIR / "manage.py"),
+                    "runsampler",
+                    str(self._worker_id),
+                ],
+                env=os.environ,
+                log=Path(settings.LOG_DIR) / "sampler.log",
+                marker=self._marker,
+            )
+
+    def _sweep(self, rows: Sequence[Lane], now: float) -> None:
+        """Ring again where a message was lost: the tables say what is to be done."""
+        for lane in rows:
+            if claimable_models(lane):
+                lanes.kick_lane(lane)
+        if overdue_batches():
+            async_task("jobs.tasks.sweep", cluster=CONTROL)
+        if now - self._validated_at >= VALIDATE_AGAIN_S:
+            self._validated_at = now
+            late = timezone.now() - timedelta(seconds=VALIDATE_AGAIN_S)
+            for batch_id in Batch.objects.filter(
+                state=BatchState.VALIDATING, created_at__lt=late
+            ).values_list("pk", flat=True):
+                async_task("jobs.tasks.validate", batch_id, cluster=CONTROL)
+
+    # --- Ending ----------------------------------------------------------------------------------
+
+    def _drain(self) -> None:
+        """Let the lanes hand in what they have, then end everything, within `DRAIN_S`."""
+        log.info("worker_draining", worker=self._name)
+        deadline = time.monotonic() + settings.DRAIN_S
+        fleet.drain_worker(worker_id=self._worker_id)
+        while time.monotonic() < deadline and self._lanes_at_work():
+            self._beat_while_draining()
+            time.sleep(STEP_S)
+        for cluster in self._clusters.values():
+            cluster.terminate()
+        for slot in self._slots.values():
+            slot.kill()
+        while time.monotonic() < deadline and any(
+            cluster.is_running for cluster in self._clusters.values()
+        ):
+            time.sleep(STEP_S)
+        fleet.stop_worker(worker_id=self._worker_id)
+        log.info("worker_stopped", worker=self._name)
+
+    def _lanes_at_work(self) -> bool:
+        since = timezone.now() - timedelta(seconds=lanes.TASK_STALE_AFTER_S)
+        return Lane.objects.filter(pk__in=self._lane_ids, task_seen_at__gte=since).exists()
+
+    def _beat_while_draining(self) -> None:
+        if time.monotonic() - self._beat_at >= fleet.HEARTBEAT_S:
+            self._beat_at = time.monotonic()
+            fleet.beat(worker_id=self._worker_id)
+
+    def _kill_all(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)
+        for cluster in self._clusters.values():
+            cluster.kill()
+        for slot in self._slots.values():
+            slot.kill()
+        if self._sampler is not None:
+            self._sampler.kill()
+
+

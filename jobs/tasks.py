@@ -1,0 +1,39 @@
+"""What django-q2 runs: each task may come late, twice or never, and changes nothing by that."""
+
+from __future__ import annotations
+
+import time
+
+from jobs.models import Batch
+from jobs.services import batches, files, validation
+
+
+def validate(batch_id: int) -> None:
+    """Validate a batch; an unexpected error is shown on it, and the sweep tries again."""
+    try:
+        validation.validate_batch(batch_id=batch_id)
+    except Exception as error:
+        Batch.objects.filter(pk=batch_id).update(
+            validation_error=f"{type(error).__name__}: {error}"
+        )
+        raise
+
+
+def settle(batch_id: int) -> None:
+    """Settle a cancelled batch, after its lanes have had the time to hand in what they have."""
+    time.sleep(batches.SETTLE_AFTER_S)
+    batches.settle_batch(batch_id=batch_id)
+
+
+def sweep() -> None:
+    """Do what is overdue: settle, expire, remove the bytes of expired files."""
+    for batch_id in batches.overdue_batches():
+        batches.settle_batch(batch_id=batch_id)
+    files.swept_files(limit=100)
+
+
+def run_lane(lane_id: int) -> None:
+    """Work for a lane until nothing is due for it or its worker is to stop."""
+    from jobs.lane import work
+
+    work(lane_id)

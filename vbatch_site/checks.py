@@ -1,0 +1,3 @@
+"""System checks of the site."""
+
+from __future__ import annotations

@@ -1,0 +1,296 @@
+"""All settings of vbatch, read from the environment once and checked together at start."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import dj_database_url
+from environs import Env, EnvError, EnvValidationError, validate
+from marshmallow import ValidationError
+
+from vbatch_site.logs import logging_config
+from vbatch_site.secret import load_secret_key
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+# Not eager: every wrong value is collected, then reported in one message by `env.seal()`.
+env = Env(eager=False)
+env.read_env(BASE_DIR / ".env", recurse=False)
+
+
+def _seconds(value: float) -> None:
+    if value <= 0:
+        raise ValidationError("must be greater than 0")
+
+
+# --- Where things are ------------------------------------------------------------------------
+DATA_DIR = Path(env.str("VBATCH_DATA_DIR", "") or BASE_DIR / "var").expanduser().resolve()
+FILES_DIR = DATA_DIR / "files"
+LOG_DIR = DATA_DIR / "log"
+RUN_DIR = DATA_DIR / "run"
+MODELS_DIR = DATA_DIR / "models"
+
+# --- Web -------------------------------------------------------------------------------------
+DEBUG = env.bool("VBATCH_DEBUG", False)
+HOST = env.str("VBATCH_HOST", "127.0.0.1")
+PORT = env.int("VBATCH_PORT", 8000, validate=validate.Range(min=1, max=65535))
+# Threads, not processes, carry concurrent requests: a slow download must not block the API.
+WEB_WORKERS = env.int("VBATCH_WEB_WORKERS", 2, validate=validate.Range(min=1, max=64))
+WEB_THREADS = env.int("VBATCH_WEB_THREADS", 8, validate=validate.Range(min=1, max=256))
+EXTRA_ALLOWED_HOSTS = env.list("VBATCH_ALLOWED_HOSTS", [])
+EXTRA_CSRF_ORIGINS = env.list("VBATCH_CSRF_TRUSTED_ORIGINS", [])
+BEHIND_TLS_PROXY = env.bool("VBATCH_BEHIND_TLS_PROXY", False)
+LOG_LEVEL = env.str(
+    "VBATCH_LOG_LEVEL", "INFO", validate=validate.OneOf(["DEBUG", "INFO", "WARNING", "ERROR"])
+)
+
+# --- Limits ----------------------------------------------------------------------------------
+MAX_FILE_BYTES = env.int("VBATCH_MAX_FILE_BYTES", 200 * 1024 * 1024, validate=validate.Range(min=1))
+MAX_LINES = env.int("VBATCH_MAX_LINES", 50_000, validate=validate.Range(min=1))
+MAX_LINE_BYTES = env.int(
+    "VBATCH_MAX_LINE_BYTES", 16 * 1024 * 1024, validate=validate.Range(min=1_024)
+)
+MAX_EMBEDDING_INPUTS = env.int(
+    "VBATCH_MAX_EMBEDDING_INPUTS", 50_000, validate=validate.Range(min=1)
+)
+MAX_FINDINGS = env.int("VBATCH_MAX_FINDINGS", 100, validate=validate.Range(min=1))
+FILE_EXPIRES_S = env.int("VBATCH_FILE_EXPIRES_S", 30 * 86_400, validate=validate.Range(min=3_600))
+EXTRA_COMPLETION_WINDOWS = env.list("VBATCH_EXTRA_COMPLETION_WINDOWS", [])
+EXTRA_ENDPOINTS = env.list("VBATCH_EXTRA_ENDPOINTS", [])
+
+# --- Engine ----------------------------------------------------------------------------------
+ENGINE_PYTHON = env.str("VBATCH_ENGINE_PYTHON", "")
+MEDIA_DOMAINS = env.list("VBATCH_MEDIA_DOMAINS", [])
+ENGINE_START_TIMEOUT_S = env.float("VBATCH_ENGINE_START_TIMEOUT_S", 1_800.0, validate=_seconds)
+REQUEST_TIMEOUT_S = env.float("VBATCH_REQUEST_TIMEOUT_S", 3_600.0, validate=_seconds)
+REQUEST_TRIES = env.int("VBATCH_REQUEST_TRIES", 5, validate=validate.Range(min=1, max=100))
+CPU_KVCACHE_GIB = env.int("VBATCH_CPU_KVCACHE_GIB", 0, validate=validate.Range(min=0))
+
+# --- Worker ----------------------------------------------------------------------------------
+HOST_NAME = env.str("VBATCH_HOST_NAME", "") or socket.gethostname()
+GPUS = env.str("VBATCH_GPUS", "")
+LEASE_S = env.float("VBATCH_LEASE_S", 15.0, validate=_seconds)
+DRAIN_S = env.float("VBATCH_DRAIN_S", 25.0, validate=_seconds)
+
+_time_zone = env.str("VBATCH_TIME_ZONE", "UTC")
+_database_url = env.str("DATABASE_URL", "")
+_secret_key = env.str("VBATCH_SECRET_KEY", "")
+
+try:
+    env.seal()
+except (EnvError, EnvValidationError) as error:
+    raise SystemExit(f"Settings are wrong, nothing was started. {error}") from error
+
+SECRET_KEY = _secret_key or load_secret_key(DATA_DIR / "secret_key")
+
+# --- Database --------------------------------------------------------------------------------
+# One kind of database everywhere. Without DATABASE_URL the embedded server is started on the
+# first connection, and again whenever it is found dead.
+if _database_url:
+    DATABASES = {"default": dj_database_url.parse(_database_url, conn_max_age=600)}
+    if "postgresql" not in DATABASES["default"]["ENGINE"]:
+        raise SystemExit(
+            "DATABASE_URL must name a PostgreSQL database: postgresql://user@host/name"
+        )
+else:
+    DATABASES = {
+        "default": {
+            "ENGINE": "vbatch_site.embedded_backend",
+            "NAME": "vbatch",
+            "CONN_MAX_AGE": 600,
+            "OPTIONS": {},
+        }
+    }
+DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# --- Django ----------------------------------------------------------------------------------
+INSTALLED_APPS = [
+    "vbatch_site.admin_site.VbatchAdminConfig",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "django_prometheus",
+    "django_q",
+    "django_htmx",
+    "rest_framework",
+    "rest_framework_api_key",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "vbatch_site",
+    "jobs",
+    "curation",
+    "benchmarks",
+    "monitoring",
+]
+MIDDLEWARE = [
+    "django_prometheus.middleware.PrometheusBeforeMiddleware",
+    "vbatch_site.middleware.RequestIdMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+    "django_prometheus.middleware.PrometheusAfterMiddleware",
+]
+ROOT_URLCONF = "vbatch_site.urls"
+WSGI_APPLICATION = "vbatch_site.wsgi.application"
+# API addresses have no trailing slash and a POST is never redirected.
+APPEND_SLASH = False
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "batch-list"
+LANGUAGE_CODE = "en-us"
+TIME_ZONE = _time_zone
+USE_I18N = False
+USE_TZ = True
+CACHES = {
+    # Shared by processes and hosts: django-q2 keeps the heartbeats of its clusters here.
+    "default": {
+        "BACKEND": "django.core.cache.backends.db.DatabaseCache",
+        "LOCATION": "django_cache",
+    }
+}
+
+# --- Security --------------------------------------------------------------------------------
+# Bound to every interface, the names under which this host is called are not known beforehand:
+# any name is allowed then, unless the operator lists them.
+_any_host = HOST in ("0.0.0.0", "::") and not EXTRA_ALLOWED_HOSTS
+ALLOWED_HOSTS = (
+    ["*"] if _any_host else ["127.0.0.1", "localhost", "[::1]", HOST] + list(EXTRA_ALLOWED_HOSTS)
+)
+CSRF_TRUSTED_ORIGINS = list(EXTRA_CSRF_ORIGINS)
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_NAME = "vbatch_session"
+CSRF_COOKIE_NAME = "vbatch_csrf"
+X_FRAME_OPTIONS = "DENY"
+if BEHIND_TLS_PROXY:
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    SECURE_SSL_REDIRECT = True
+    SECURE_HSTS_SECONDS = 31_536_000
+    SECURE_HSTS_INCLUDE_SUBDOMAINS = True
+    SECURE_HSTS_PRELOAD = True
+    SESSION_COOKIE_SECURE = True
+    CSRF_COOKIE_SECURE = True
+else:
+    # Plain HTTP on a trusted network is the normal case of a self-hosted server.
+    SILENCED_SYSTEM_CHECKS = ["security.W004", "security.W008", "security.W012", "security.W016"]
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'self'"],
+        "img-src": ["'self'", "data:"],
+        "style-src": ["'self'", "'unsafe-inline'"],
+        "script-src": ["'self'"],
+        "frame-ancestors": ["'none'"],
+        "base-uri": ["'self'"],
+        "form-action": ["'self'"],
+    }
+}
+
+# --- Files -----------------------------------------------------------------------------------
+STATIC_URL = "/static/"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+STATIC_ROOT = DATA_DIR / "static"
+MEDIA_ROOT = FILES_DIR
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+}
+# On the disk of the stored files, so that an upload is renamed into place and not copied.
+FILE_UPLOAD_TEMP_DIR = FILES_DIR / "incoming"
+FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.TemporaryFileUploadHandler"]
+FILE_UPLOAD_PERMISSIONS = 0o600
+DATA_UPLOAD_MAX_MEMORY_SIZE = 4 * 1024 * 1024
+for _folder in (FILE_UPLOAD_TEMP_DIR, LOG_DIR, RUN_DIR, MODELS_DIR):
+    _folder.mkdir(parents=True, exist_ok=True)
+
+# --- API -------------------------------------------------------------------------------------
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["jobs.api.authentication.BearerKeyAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["jobs.api.rendering.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "jobs.api.errors.handle_exception",
+    "UNAUTHENTICATED_USER": None,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "vbatch",
+    "DESCRIPTION": "The OpenAI Batch API on your own GPUs.",
+    "VERSION": "1.0.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_AUTHENTICATION": [],
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+}
+
+# --- Task queue ------------------------------------------------------------------------------
+# django-q2 rings the bell and runs short tasks. Who may work on what is decided by leases in
+# our own tables, so a lost, late or doubled message changes nothing.
+Q_CLUSTER_NAME = os.environ.get("Q_CLUSTER_NAME", "control")
+Q_CLUSTER = {
+    "name": "control",
+    "orm": "default",
+    "workers": 2,
+    "queue_limit": 2,
+    "timeout": 600,
+    "retry": 720,
+    "max_attempts": 5,
+    "ack_failures": False,
+    "catch_up": False,
+    "save_limit": -1,
+    "recycle": 10**9,
+    "poll": 0.2,
+    "guard_cycle": 0.5,
+    "cache": "default",
+    "label": "Tasks",
+    "ALT_CLUSTERS": {},
+}
+if Q_CLUSTER_NAME != "control":
+    # A lane's cluster: one worker, whose task may run for hours.
+    Q_CLUSTER["ALT_CLUSTERS"][Q_CLUSTER_NAME] = {
+        "workers": 1,
+        "queue_limit": 1,
+        "timeout": None,
+        "retry": 86_400,
+        "ack_failures": True,
+        "scheduler": False,
+    }
+
+LOGGING = logging_config(level=LOG_LEVEL)
