@@ -73,6 +73,8 @@ class Command(BaseCommand):
     def _dump(self, *, file: Path, **options: Any) -> None:
         # Aside first: a dump that fails half way must not cost the last good one.
         draft = file.with_name(f"{file.name}.part")
+        draft.unlink(missing_ok=True)
+        draft.touch(mode=0o600)
         self._run("pg_dump", "--format=custom", f"--file={draft}", ensure_db(settings.DATA_DIR))
         draft.replace(file)
         self.stdout.write(f"Saved to {file} ({file.stat().st_size / 1e6:.1f} MB).")
