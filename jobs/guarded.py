@@ -31,7 +31,9 @@ class Guarded:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=output,
-                env={**env, MARKER: marker},
+                # vLLM and django-q2 rename their processes, which would wipe the marker from
+                # what the kernel shows of their environment.
+                env={**env, MARKER: marker, "SPT_NOENV": "1"},
                 start_new_session=True,
             )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import MutableMapping
 from typing import Any
 
 import structlog
@@ -11,6 +12,17 @@ _SHARED: list[Any] = [
     structlog.processors.add_log_level,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
 ]
+
+_logfmt = structlog.processors.LogfmtRenderer(
+    key_order=["timestamp", "level", "event"], bool_as_flag=False
+)
+
+
+def _render(logger: Any, name: str, event: MutableMapping[str, Any]) -> str:
+    """Render an event as one line; a traceback follows on lines of its own."""
+    traceback = event.pop("exception", None)
+    line = _logfmt(logger, name, event)
+    return f"{line}\n{traceback}" if traceback else line
 
 
 def logging_config(*, level: str) -> dict[str, Any]:
@@ -32,9 +44,7 @@ def logging_config(*, level: str) -> dict[str, Any]:
         "formatters": {
             "event": {
                 "()": structlog.stdlib.ProcessorFormatter,
-                "processor": structlog.processors.LogfmtRenderer(
-                    key_order=["timestamp", "level", "event"], bool_as_flag=False
-                ),
+                "processor": _render,
                 "foreign_pre_chain": _SHARED,
             }
         },
@@ -42,6 +52,9 @@ def logging_config(*, level: str) -> dict[str, Any]:
         "root": {"handlers": ["stderr"], "level": level},
         "loggers": {
             "django-q": {"level": "WARNING"},
+            "httpx": {"level": "WARNING"},
+            "httpx2": {"level": "WARNING"},
+            "openai": {"level": "WARNING"},
             "django.request": {"level": "ERROR"},
         },
     }

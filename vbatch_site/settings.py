@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import socket
 from pathlib import Path
+from typing import Any
 
 import dj_database_url
 from environs import Env, EnvError, EnvValidationError, validate
@@ -25,6 +27,14 @@ def _seconds(value: float) -> None:
         raise ValidationError("must be greater than 0")
 
 
+def _networks(values: list[str]) -> None:
+    for value in values:
+        try:
+            ipaddress.ip_network(value, strict=False)
+        except ValueError as error:
+            raise ValidationError(f"must be networks such as 10.0.0.0/8: {error}") from error
+
+
 # --- Where things are ------------------------------------------------------------------------
 DATA_DIR = Path(env.str("VBATCH_DATA_DIR", "") or BASE_DIR / "var").expanduser().resolve()
 FILES_DIR = DATA_DIR / "files"
@@ -39,9 +49,13 @@ PORT = env.int("VBATCH_PORT", 8000, validate=validate.Range(min=1, max=65535))
 # Threads, not processes, carry concurrent requests: a slow download must not block the API.
 WEB_WORKERS = env.int("VBATCH_WEB_WORKERS", 2, validate=validate.Range(min=1, max=64))
 WEB_THREADS = env.int("VBATCH_WEB_THREADS", 8, validate=validate.Range(min=1, max=256))
-EXTRA_ALLOWED_HOSTS = env.list("VBATCH_ALLOWED_HOSTS", [])
-EXTRA_CSRF_ORIGINS = env.list("VBATCH_CSRF_TRUSTED_ORIGINS", [])
+EXTRA_ALLOWED_HOSTS: list[str] = env.list("VBATCH_ALLOWED_HOSTS", [])
+EXTRA_CSRF_ORIGINS: list[str] = env.list("VBATCH_CSRF_TRUSTED_ORIGINS", [])
 BEHIND_TLS_PROXY = env.bool("VBATCH_BEHIND_TLS_PROXY", False)
+# Who may read /metrics without an API key; never through a proxy, whose address is no proof.
+METRICS_NETWORKS = env.list(
+    "VBATCH_METRICS_NETWORKS", ["127.0.0.0/8", "::1/128"], validate=_networks
+)
 LOG_LEVEL = env.str(
     "VBATCH_LOG_LEVEL", "INFO", validate=validate.OneOf(["DEBUG", "INFO", "WARNING", "ERROR"])
 )
@@ -56,13 +70,17 @@ MAX_EMBEDDING_INPUTS = env.int(
     "VBATCH_MAX_EMBEDDING_INPUTS", 50_000, validate=validate.Range(min=1)
 )
 MAX_FINDINGS = env.int("VBATCH_MAX_FINDINGS", 100, validate=validate.Range(min=1))
+# Below this the server says that it is not ready.
+MIN_FREE_DISK_BYTES = env.int(
+    "VBATCH_MIN_FREE_DISK_BYTES", 512 * 1024 * 1024, validate=validate.Range(min=0)
+)
 FILE_EXPIRES_S = env.int("VBATCH_FILE_EXPIRES_S", 30 * 86_400, validate=validate.Range(min=3_600))
-EXTRA_COMPLETION_WINDOWS = env.list("VBATCH_EXTRA_COMPLETION_WINDOWS", [])
-EXTRA_ENDPOINTS = env.list("VBATCH_EXTRA_ENDPOINTS", [])
+EXTRA_COMPLETION_WINDOWS: list[str] = env.list("VBATCH_EXTRA_COMPLETION_WINDOWS", [])
+EXTRA_ENDPOINTS: list[str] = env.list("VBATCH_EXTRA_ENDPOINTS", [])
 
 # --- Engine ----------------------------------------------------------------------------------
 ENGINE_PYTHON = env.str("VBATCH_ENGINE_PYTHON", "")
-MEDIA_DOMAINS = env.list("VBATCH_MEDIA_DOMAINS", [])
+MEDIA_DOMAINS: list[str] = env.list("VBATCH_MEDIA_DOMAINS", [])
 ENGINE_START_TIMEOUT_S = env.float("VBATCH_ENGINE_START_TIMEOUT_S", 1_800.0, validate=_seconds)
 REQUEST_TIMEOUT_S = env.float("VBATCH_REQUEST_TIMEOUT_S", 3_600.0, validate=_seconds)
 REQUEST_TRIES = env.int("VBATCH_REQUEST_TRIES", 5, validate=validate.Range(min=1, max=100))
@@ -253,6 +271,12 @@ SPECTACULAR_SETTINGS = {
     "DESCRIPTION": "The OpenAI Batch API on your own GPUs.",
     "VERSION": "1.0.0",
     "SERVE_INCLUDE_SCHEMA": False,
+    # In place of the hook that gives each set of choices a name of its own.
+    "POSTPROCESSING_HOOKS": ["jobs.api.schema.refuse_unknown_fields"],
+    "SCHEMA_PATH_PREFIX": "/v1",
+    # Routes of the site that are no part of the API, such as health, are left out.
+    "PREPROCESSING_HOOKS": ["jobs.api.schema.only_v1"],
+    "COMPONENT_SPLIT_REQUEST": False,
     "SERVE_AUTHENTICATION": [],
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
     "SWAGGER_UI_DIST": "SIDECAR",
@@ -264,7 +288,7 @@ SPECTACULAR_SETTINGS = {
 # django-q2 rings the bell and runs short tasks. Who may work on what is decided by leases in
 # our own tables, so a lost, late or doubled message changes nothing.
 Q_CLUSTER_NAME = os.environ.get("Q_CLUSTER_NAME", "control")
-Q_CLUSTER = {
+Q_CLUSTER: dict[str, Any] = {
     "name": "control",
     "orm": "default",
     "workers": 2,
@@ -287,7 +311,8 @@ if Q_CLUSTER_NAME != "control":
     Q_CLUSTER["ALT_CLUSTERS"][Q_CLUSTER_NAME] = {
         "workers": 1,
         "queue_limit": 1,
-        "timeout": None,
+        # Longer than any; a lane's task itself is enqueued with no limit at all.
+        "timeout": 86_397,
         "retry": 86_400,
         "ack_failures": True,
         "scheduler": False,

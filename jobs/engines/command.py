@@ -68,8 +68,6 @@ def engine_env(
     """
     env = {key: value for key, value in base.items() if key not in _SECRETS}
     env["VLLM_NO_USAGE_STATS"] = "1"
-    # Engine processes must not inherit CUDA state by fork.
-    env.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")
     if gpus:
         env["CUDA_VISIBLE_DEVICES"] = ",".join(str(index) for index in gpus)
         return env
@@ -87,7 +85,7 @@ def cpu_kvcache_gib() -> int:
     """Return the size of the CPU engine's KV cache: the setting, or a tenth of the memory."""
     if settings.CPU_KVCACHE_GIB:
         return int(settings.CPU_KVCACHE_GIB)
-    return max(1, min(16, psutil.virtual_memory().total // (10 * _GIB)))
+    return int(max(1, min(16, psutil.virtual_memory().total // (10 * _GIB))))
 
 
 def window_size(*, engine_args: str, on_gpu: bool) -> int:

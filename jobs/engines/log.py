@@ -10,15 +10,16 @@ TAIL_BYTES = 64 * 1024
 
 # What vLLM prints while it starts, and what that means to a person; the last one found counts.
 _PHASES = (
-    (re.compile(r"Initializing a V1 LLM engine|Resolved architecture"), "reading the model's config"),
+    (re.compile(r"Resolved architecture"), "reading the model's configuration"),
+    (re.compile(r"Initializing a V1 LLM engine"), "starting its core"),
     (re.compile(r"Starting to load model|Loading (?:safetensors|weights)"), "loading weights"),
     (re.compile(r"Loading safetensors checkpoint shards:\s+(\d+)% "), "loading weights, {0} %"),
     (re.compile(r"Loading weights took"), "weights loaded"),
-    (re.compile(r"torch\.compile|Compiling|Dynamo bytecode"), "compiling"),
+    (re.compile(r"Compiling a graph|Dynamo bytecode transform|torch\.compile takes"), "compiling"),
     (re.compile(r"GPU KV cache size|CPU KV cache size|KV cache size:"), "making the KV cache"),
     (re.compile(r"Capturing (?:CUDA|cudagraph)"), "capturing CUDA graphs"),
-    (re.compile(r"Warming up model|init engine"), "warming up"),
-    (re.compile(r"Starting vLLM (?:API )?server|Application startup"), "opening its server"),
+    (re.compile(r"Warming up model"), "warming up"),
+    (re.compile(r"Starting vLLM (?:API )?server|Route: |Supported tasks"), "opening its server"),
 )
 _ERROR = re.compile(r"(?:^|\s)((?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*(?:Error|Exception|Refused)): (.+)")
 _NOT_THE_CAUSE = ("Engine core initialization failed", "See root cause above")
@@ -49,11 +50,9 @@ def phase(text: str) -> str:
     """Return what a starting engine is doing, by the last line that says so."""
     found, at = "starting", -1
     for pattern, words in _PHASES:
-        match = None
-        for match in pattern.finditer(text):
-            pass
-        if match is not None and match.start() > at:
-            found, at = words.format(*match.groups()), match.start()
+        for match in list(pattern.finditer(text))[-1:]:
+            if match.start() > at:
+                found, at = words.format(*match.groups()), match.start()
     return found
 
 

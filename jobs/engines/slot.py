@@ -78,6 +78,7 @@ class EngineSlot:
             self._end(EngineState.STOPPED)
 
     def _start(self, lane: Lane) -> None:
+        assert lane.wanted_model_id is not None
         model = ServedModel.objects.get(pk=lane.wanted_model_id)
         environment = engine_environment()
         if not environment.version:

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db import IntegrityError, connection, transaction
+from django.db import connection, transaction
 from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -81,43 +81,47 @@ def create_batch(
     then a batch of the same order that was made moments ago is the answer.
     """
     digest = order.digest()
-    known = _known_batch(project, digest, idempotency_key, is_repeat)
-    if known is not None:
-        return known
-    now = timezone.now()
-    stored = StoredFile.objects.filter(
-        Q(expires_at__isnull=True) | Q(expires_at__gt=now),
-        project=project,
-        public_id=order.input_file_id,
-        deleted_at__isnull=True,
-    ).first()
-    try:
-        with transaction.atomic():
-            batch = Batch.objects.create(
-                project=project,
-                endpoint=order.endpoint,
-                completion_window=order.completion_window,
-                metadata=order.metadata,
-                priority=order.priority,
-                webhook_url=order.webhook_url,
-                input_file_public_id=order.input_file_id,
-                input_file=stored,
-                output_expires_after_s=order.output_expires_after_s,
-                created_at=now,
-                expires_at=now + timedelta(seconds=window_seconds(order.completion_window)),
-                idempotency_key=idempotency_key,
-                create_digest=digest,
-            )
-            BatchEvent.objects.create(batch=batch, new_state=batch.state, created_at=Now())
-            # In the transaction: the message exists if and only if the batch does.
-            async_task("jobs.tasks.validate", batch.pk, cluster="control")
-    except IntegrityError:
-        # Two creates with one key at the same time: the other one made it.
+    with transaction.atomic():
+        # A create that comes again while the first is still at work waits for it here.
+        _lock_creates(project, digest if idempotency_key is None else idempotency_key.encode())
         known = _known_batch(project, digest, idempotency_key, is_repeat)
-        if known is None:
-            raise
-        return known
+        if known is not None:
+            return known
+        now = timezone.now()
+        stored = StoredFile.objects.filter(
+            Q(expires_at__isnull=True) | Q(expires_at__gt=now),
+            project=project,
+            public_id=order.input_file_id,
+            deleted_at__isnull=True,
+        ).first()
+        batch = Batch.objects.create(
+            project=project,
+            endpoint=order.endpoint,
+            completion_window=order.completion_window,
+            metadata=order.metadata,
+            priority=order.priority,
+            webhook_url=order.webhook_url,
+            input_file_public_id=order.input_file_id,
+            input_file=stored,
+            output_expires_after_s=order.output_expires_after_s,
+            created_at=now,
+            expires_at=now + timedelta(seconds=window_seconds(order.completion_window)),
+            idempotency_key=idempotency_key,
+            create_digest=digest,
+        )
+        BatchEvent.objects.create(batch=batch, new_state=batch.state, created_at=Now())
+        # In the transaction: the message exists if and only if the batch does.
+        async_task("jobs.tasks.validate", batch.pk, cluster="control")
     return batch
+
+
+def _lock_creates(project: Project, what: bytes) -> None:
+    """Let creates of one order, or with one key, come one after the other."""
+    key = hashlib.sha256(b"%d %b" % (project.pk, what)).digest()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_advisory_xact_lock(%s)", [int.from_bytes(key[:8], signed=True)]
+        )
 
 
 def _known_batch(

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 from django_q.tasks import async_task
@@ -140,3 +140,8 @@ def note_load_failure(*, lane_id: int, model_id: int, reason: str) -> None:
         known.retry_at = timezone.now() + timedelta(seconds=wait_s)
         known.save()
         Lane.objects.filter(pk=lane_id, wanted_model_id=model_id).update(wanted_model=None)
+
+
+def retry_now(*, known: QuerySet[LaneModel]) -> int:
+    """End the wait before the next try to load; return how many models were waited for."""
+    return known.filter(retry_at__gt=timezone.now()).update(retry_at=timezone.now())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
@@ -29,7 +29,11 @@ def create_key(
     key, secret = ProjectKey.objects.create_key(
         name=name[:50], project=project, expiry_date=expires_at
     )
-    return key, secret
+    return cast(ProjectKey, key), secret
+
+
+def revoke_key(*, key: ProjectKey) -> None:
+    revoke_keys(keys=ProjectKey.objects.filter(pk=key.pk))
 
 
 def revoke_keys(*, keys: QuerySet[ProjectKey]) -> int:
@@ -41,7 +45,8 @@ def find_key(secret: str) -> ProjectKey | None:
     if "\0" in secret:
         return None
     try:
-        key: ProjectKey = ProjectKey.objects.select_related("project").get_from_key(secret)
+        # A manager with select_related() has no look-up by secret any more.
+        key = cast(ProjectKey, ProjectKey.objects.get_from_key(secret))
     except ProjectKey.DoesNotExist:
         return None
     # The library's look-up leaves out revoked keys, but not expired ones.

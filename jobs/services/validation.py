@@ -55,29 +55,17 @@ def validate_batch(*, batch_id: int) -> None:
         max_inputs=settings.MAX_EMBEDDING_INPUTS,
         max_findings=settings.MAX_FINDINGS,
     )
-    with contextlib.suppress(_Rejected, _Moved), default_storage.open(stored.path) as file:
-        # Reading a local file inside the transaction is meant: the rows appear whole or not at
-        # all, and no lock is held meanwhile that a cancel or another batch would wait for.
-        with transaction.atomic():
-            if not _try_lock(batch_id):
-                return
-            chunks = _copy_requests(batch, file, checker)
-            if checker.finish():
-                raise _Rejected
-            _copy_chunks(batch, chunks)
-            model = find_model(checker.model or "")
-            if model is None:  # Switched off since the names were read.
-                raise _Moved
-            if not move_batch(
-                batch_id=batch_id,
-                old=BatchState.VALIDATING,
-                new=BatchState.IN_PROGRESS,
-                total=checker.total,
-                model=model,
-                model_name=checker.model or "",
-            ):
-                raise _Moved
-            transaction.on_commit(lambda: kick_lanes(model))
+    try:
+        file = default_storage.open(stored.path)
+    except FileNotFoundError:
+        fail_batch(batch_id=batch_id, findings=[_file_finding(batch, None)])
+        return
+    # Reading a local file inside the transaction is meant: the rows appear whole or not at all,
+    # and no lock is held meanwhile that a cancel or another batch would wait for.
+    with contextlib.suppress(_Rejected, _Moved), file, transaction.atomic():
+        if not _try_lock(batch_id):
+            return
+        _make_rows(batch, file, checker)
     findings = checker.finish()
     if findings:
         fail_batch(batch_id=batch_id, findings=list(findings))
@@ -85,6 +73,31 @@ def validate_batch(*, batch_id: int) -> None:
         # Without fresh statistics the planner takes the new rows for few.
         with connection.cursor() as cursor:
             cursor.execute("ANALYZE jobs_batchrequest")
+
+
+def _make_rows(batch: Batch, file: IO[bytes], checker: LineChecker) -> None:
+    chunks = _copy_requests(batch, file, checker)
+    if checker.finish():
+        raise _Rejected
+    model = find_model(checker.model or "")
+    if model is None:  # Switched off since the names were read.
+        checker.add(
+            "model_not_found",
+            f"The model '{checker.model}' is not supported.",
+            param="body.model",
+        )
+        raise _Rejected
+    _copy_chunks(batch, chunks)
+    if not move_batch(
+        batch_id=batch.pk,
+        old=BatchState.VALIDATING,
+        new=BatchState.IN_PROGRESS,
+        total=checker.total,
+        model=model,
+        model_name=checker.model or "",
+    ):
+        raise _Moved
+    transaction.on_commit(lambda: kick_lanes(model))
 
 
 def _names_of_models() -> set[str]:

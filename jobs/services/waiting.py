@@ -2,19 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 from django.utils import timezone
 
-from jobs.models import Batch, Chunk, Lane, LaneModel, Worker
+from jobs.models import Batch, Chunk, Lane, LaneModel, ServedModel, Worker
 from jobs.services.fleet import alive_since, any_worker_alive
 from jobs.states import BatchState, ChunkState, EngineState, LaneKind
 
 
 def waiting_for(batch: Batch) -> str | None:
     """Return what a live batch waits for; None while it moves, or has ended."""
-    if batch.state not in (BatchState.VALIDATING, BatchState.IN_PROGRESS):
-        return None
+    return waiting_for_each([batch]).get(batch.pk)
+
+
+def waiting_for_each(batches: Sequence[Batch]) -> dict[int, str]:
+    """Return by id what each of these batches waits for; those that move or ended are left out.
+
+    Their number does not change the number of queries, if their models were selected with them.
+    """
+    live = [b for b in batches if b.state in (BatchState.VALIDATING, BatchState.IN_PROGRESS)]
+    if not live:
+        return {}
     if not any_worker_alive():
-        return _no_worker()
+        return dict.fromkeys((batch.pk for batch in live), _no_worker())
+    reasons = {}
+    stalled = []
+    for batch in live:
+        reason = _reason_of_its_own(batch)
+        if reason is not None:
+            reasons[batch.pk] = reason
+        else:
+            stalled.append(batch)
+    moving = _worked_on(stalled)
+    stalled = [batch for batch in stalled if batch.pk not in moving]
+    fleet = _Fleet.read(stalled) if stalled else None
+    for batch in stalled:
+        assert fleet is not None and batch.model is not None
+        reasons[batch.pk] = _lane_reason(batch.model, fleet)
+    return reasons
+
+
+def _reason_of_its_own(batch: Batch) -> str | None:
     if batch.state == BatchState.VALIDATING:
         error = batch.validation_error
         return f"validation failed and is tried again: {error}" if error else "validation"
@@ -24,9 +54,7 @@ def waiting_for(batch: Batch) -> str | None:
         return f"the model '{batch.model_name}', which has been removed"
     if not batch.model.enabled:
         return f"the model '{batch.model_name}', which is switched off"
-    if _is_worked_on(batch):
-        return None
-    return _lane_reason(batch)
+    return None
 
 
 def _no_worker() -> str:
@@ -39,28 +67,49 @@ def _no_worker() -> str:
     )
 
 
-def _is_worked_on(batch: Batch) -> bool:
-    return Chunk.objects.filter(
-        batch=batch, state=ChunkState.CLAIMED, lease_until__gt=timezone.now()
-    ).exists()
+def _worked_on(batches: Sequence[Batch]) -> set[int]:
+    """Return the ids of those batches of which a lane holds a chunk."""
+    if not batches:
+        return set()
+    claimed = Chunk.objects.filter(
+        batch__in=[batch.pk for batch in batches],
+        state=ChunkState.CLAIMED,
+        lease_until__gt=timezone.now(),
+    )
+    return set(claimed.values_list("batch_id", flat=True).distinct())
 
 
-def _lane_reason(batch: Batch) -> str:
-    model = batch.model
-    assert model is not None
-    lanes = Lane.objects.filter(
-        active=True, worker__heartbeat_at__gte=alive_since(), worker__stopped_at=None
-    ).select_related("engine_model", "worker")
-    if model.is_upstream:
-        lanes = lanes.filter(kind=LaneKind.UPSTREAM)
-    else:
-        lanes = lanes.exclude(kind=LaneKind.UPSTREAM)
-    found = list(lanes)
+@dataclass(frozen=True)
+class _Fleet:
+    """The lanes of workers that are alive, and the models that failed to load on them."""
+
+    lanes: list[Lane]
+    failures: list[LaneModel]
+
+    @classmethod
+    def read(cls, batches: Sequence[Batch]) -> _Fleet:
+        lanes = list(
+            Lane.objects.filter(
+                active=True, worker__heartbeat_at__gte=alive_since(), worker__stopped_at=None
+            ).select_related("engine_model", "worker")
+        )
+        failures = LaneModel.objects.filter(
+            model__in={batch.model_id for batch in batches}, lane__in=lanes, failures__gt=0
+        )
+        return cls(lanes, list(failures))
+
+
+def _lane_reason(model: ServedModel, fleet: _Fleet) -> str:
+    found = [
+        lane for lane in fleet.lanes if (lane.kind == LaneKind.UPSTREAM) == model.is_upstream
+    ]
     if not found:
         return f"a lane that can serve '{model.name}'; no worker that is alive has one"
+    ids = {lane.pk for lane in found}
     failures = {
         known.lane_id: known
-        for known in LaneModel.objects.filter(model=model, lane__in=found, failures__gt=0)
+        for known in fleet.failures
+        if known.model_id == model.pk and known.lane_id in ids
     }
     for lane in found:
         if lane.engine_model_id == model.pk and lane.engine_state == EngineState.STARTING:

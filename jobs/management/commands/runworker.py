@@ -59,7 +59,9 @@ def engine_lanes(gpus: str) -> list[LaneSpec]:
         try:
             indices = tuple(int(index) for index in part.strip().split("+"))
         except ValueError as error:
-            raise CommandError(f"--gpus: '{part}' is not a GPU's number, or several as 2+3") from error
+            raise CommandError(
+                f"--gpus: '{part}' is not a GPU's number, or several as 2+3"
+            ) from error
         name = "gpu" + "+".join(str(index) for index in indices)
         specs.append(LaneSpec(name=name, kind=LaneKind.GPU, gpus=indices))
     used = [index for spec in specs for index in spec.gpus]

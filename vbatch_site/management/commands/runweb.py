@@ -1,0 +1,85 @@
+"""`manage.py runweb`: serve the API and the pages."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+from django.core.wsgi import get_wsgi_application
+from django.db import connections
+
+from vbatch_site.static_files import collect_if_stale
+from vbatch_site.web_server import WebServer, options
+
+# What a killed upload left behind is removed when it is older than any upload takes.
+LEFTOVER_S = 86_400
+
+
+class Command(BaseCommand):
+    help = "Serve the API and the pages (address: VBATCH_HOST and VBATCH_PORT)."
+
+    def handle(self, *args: Any, **settings_: Any) -> None:
+        self._enter_metrics_folder()
+        self._check_port()
+        if collect_if_stale():
+            self.stdout.write("Static files collected.")
+        _remove_leftovers(settings.FILE_UPLOAD_TEMP_DIR)
+        application = get_wsgi_application()
+        # Workers are forked from here, and must not share a connection.
+        connections.close_all()
+        sys.argv = sys.argv[:1]  # gunicorn would read it.
+        WebServer(
+            options(
+                host=settings.HOST,
+                port=settings.PORT,
+                workers=settings.WEB_WORKERS,
+                threads=settings.WEB_THREADS,
+                ready=self._say_ready,
+            ),
+            application,
+        ).run()
+
+    def _say_ready(self) -> None:
+        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.HOST, settings.HOST)
+        self.stdout.write(f"Serving on http://{host}:{settings.PORT}")
+        self.stdout.flush()
+
+    def _enter_metrics_folder(self) -> None:
+        """See to it that the workers' metrics are added up, through files in a folder.
+
+        The metrics library reads the variable when it is imported, which Django has done
+        already: so this process is started anew with it, in its own place.
+        """
+        folder = Path(settings.RUN_DIR) / f"metrics-{settings.PORT}"
+        if os.environ.get("PROMETHEUS_MULTIPROC_DIR") != str(folder):
+            os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
+            folder.mkdir(parents=True, exist_ok=True)
+            os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+        # By now this process has a file of its own in it, which it holds open.
+        for file in folder.glob("*.db"):
+            if f"_{os.getpid()}.db" not in file.name:
+                file.unlink(missing_ok=True)
+
+    def _check_port(self) -> None:
+        family = socket.AF_INET6 if ":" in settings.HOST else socket.AF_INET
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((settings.HOST, settings.PORT))
+            except OSError as error:
+                raise CommandError(
+                    f"Cannot serve on {settings.HOST}:{settings.PORT}: {error.strerror}. "
+                    "Stop what is there, or set VBATCH_PORT or VBATCH_HOST."
+                ) from error
+
+
+def _remove_leftovers(folder: Path) -> None:
+    for file in folder.glob("*.upload"):
+        if file.stat().st_mtime < time.time() - LEFTOVER_S:
+            file.unlink(missing_ok=True)
