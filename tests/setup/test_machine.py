@@ -64,6 +64,7 @@ def test_an_old_driver_is_said_beforehand(monkeypatch: pytest.MonkeyPatch) -> No
         ("ERROR: No matching distribution found for alpha==1.0", "not found"),
         ("ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE FILE", "hash"),
         ("PermissionError: [Errno 13] Permission denied: '/x'", "permission"),
+        ("Killed from outside, most likely by the system for want of memory.", "memory"),
         ("something new", ""),
     ],
 )

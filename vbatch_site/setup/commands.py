@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -62,10 +63,9 @@ class Runner:
                 _end(process)
         text = "".join(output)
         if code:
-            reason = f"{what} failed (status {code})"
             if code == -signal.SIGKILL:
-                text += "\nThe process was killed: Cannot allocate memory?"
-            raise explain(f"{reason}.", text)
+                text += "\nKilled from outside, most likely by the system for want of memory."
+            raise explain(f"{what} failed (status {code}).", text)
         return text
 
 
@@ -83,12 +83,10 @@ def _end(process: subprocess.Popen[str]) -> None:
 
 def wait_for_lock(fd: int, *, on_wait: Callable[[], None]) -> None:
     """Take the lock of the set-up; `on_wait` is called once if another one holds it."""
-    import fcntl
-
     told = False
     while True:
         try:
-            pass
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if not told:
                 on_wait()

@@ -54,8 +54,8 @@ _REMEDIES: tuple[tuple[str, str, str], ...] = (
         "again.",
     ),
     (
-        "killed",
-        r"\bMemoryError\b|Cannot allocate memory",
+        "memory",
+        r"\bMemoryError\b|Cannot allocate memory|for want of memory",
         "The machine ran out of memory. Close other programs and run again.",
     ),
 )
