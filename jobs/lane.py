@@ -108,6 +108,10 @@ class LaneTask:
         lane = await self._refresh()
         return lane.generation != self._generation or lane.engine_state != EngineState.READY
 
+    async def engine_died(self) -> bool:
+        lane = await self._refresh()
+        return lane.generation == self._generation and lane.engine_state == EngineState.DIED
+
     async def may_go_on(self) -> bool:
         now = time.monotonic()
         if self._model_id is None or now - self._looked_at < SWITCH_LOOK_EVERY_S:
@@ -144,7 +148,7 @@ class LaneTask:
             if ready is None:
                 continue
             self._generation, self._model_id = ready.generation, model.pk
-            window = window_size(engine_args=model.engine_args, on_gpu=ready.kind == LaneKind.GPU)
+            window = window_size(ready.engine_max_num_seqs)
             async with EngineClient(Endpoint(socket=ready.engine_socket)) as client:
                 await self._run(model, client, window)
             self._model_id = None

@@ -52,6 +52,9 @@ class Host(Protocol):
     async def engine_is_gone(self) -> bool:
         """True if the engine of this run is no longer the lane's ready engine."""
 
+    async def engine_died(self) -> bool:
+        """True if it ended by itself, and was not stopped on purpose."""
+
     async def may_go_on(self) -> bool:
         """False once another model's batch is due for the lane."""
 
@@ -316,6 +319,10 @@ class ModelRun:
                 await self._commit()
                 if not await self.host.tick() or not await self.host.may_go_on():
                     self.stop()
+                if self.owns_engine and await self.host.engine_is_gone():
+                    # Its sockets may stay open although nobody will ever answer.
+                    self._engine_died = True
+                    self._changed.set()
             else:
                 await asyncio.sleep(0.02)
 
@@ -368,7 +375,7 @@ class ModelRun:
 
     async def _leave(self) -> None:
         """Hand in what is finished, mark suspects if the engine died, give the chunks back."""
-        if self._engine_died:
+        if self._engine_died and await self.host.engine_died():
             await self._note_death()
         await self._commit()
         chunks = [h.chunk for h in self._held.values()] + self._dropped_chunks

@@ -13,9 +13,7 @@ from django.conf import settings
 from jobs.engines.environment import EngineEnvironment
 
 _GIB = 1024**3
-# vLLM's own defaults of `--max-num-seqs` for its server.
-_MAX_NUM_SEQS_CPU = 256
-_MAX_NUM_SEQS_GPU = 1024
+_LARGE_GPU_BYTES = 70 * _GIB
 # Nothing of ours that an engine, which may run a model's own code, has any use for.
 _SECRETS = ("DATABASE_URL", "VBATCH_SECRET_KEY", "DJANGO_SETTINGS_MODULE")
 
@@ -29,6 +27,7 @@ def engine_command(
     engine_args: str,
     socket: Path,
     gpus: Sequence[int],
+    running: int,
 ) -> list[str]:
     """Return the command that serves `source` on a UNIX socket.
 
@@ -53,6 +52,8 @@ def engine_command(
         "--allowed-media-domains",
         *(settings.MEDIA_DOMAINS or ["none.invalid"]),
     ]
+    if not _has(extra, "--max-num-seqs", "--max_num_seqs"):
+        command += ["--max-num-seqs", str(running)]
     if len(gpus) > 1 and not _has(extra, "--tensor-parallel-size", "-tp"):
         command += ["--tensor-parallel-size", str(len(gpus))]
     return command + extra
@@ -68,6 +69,8 @@ def engine_env(
     """
     env = {key: value for key, value in base.items() if key not in _SECRETS}
     env["VLLM_NO_USAGE_STATS"] = "1"
+    # Else a redirect leads past the hosts that are allowed.
+    env["VLLM_MEDIA_URL_ALLOW_REDIRECTS"] = "0"
     if gpus:
         env["CUDA_VISIBLE_DEVICES"] = ",".join(str(index) for index in gpus)
         return env
@@ -88,19 +91,28 @@ def cpu_kvcache_gib() -> int:
     return int(max(1, min(16, psutil.virtual_memory().total // (10 * _GIB))))
 
 
-def window_size(*, engine_args: str, on_gpu: bool) -> int:
+def max_num_seqs(*, engine_args: str, gpu_memory_bytes: int | None) -> int:
+    """Return how many requests the engine runs at once: as asked for, else by the memory.
+
+    vLLM says its own default nowhere, so it is always told one. On GPUs these are vLLM's
+    defaults for its server; on a CPU twice its 128, which gave a fifth more (docs/performance.md).
+    """
+    extra = shlex.split(engine_args)
+    for index, arg in enumerate(extra):
+        name, _, value = arg.replace("_", "-").partition("=")
+        if name == "--max-num-seqs":
+            return int(value or extra[index + 1])
+    if gpu_memory_bytes is not None and gpu_memory_bytes >= _LARGE_GPU_BYTES:
+        return 1_024
+    return 256
+
+
+def window_size(running: int) -> int:
     """Return how many requests to keep in flight: what the engine runs at once and a quarter.
 
     The quarter waits inside the engine, so that a finished request is replaced at once.
     """
-    extra = shlex.split(engine_args)
-    most = _MAX_NUM_SEQS_GPU if on_gpu else _MAX_NUM_SEQS_CPU
-    for index, arg in enumerate(extra):
-        if arg.startswith("--max-num-seqs=") or arg.startswith("--max_num_seqs="):
-            most = int(arg.partition("=")[2])
-        elif arg in ("--max-num-seqs", "--max_num_seqs") and index + 1 < len(extra):
-            most = int(extra[index + 1])
-    return max(1, most + most // 4)
+    return running + max(1, running // 4)
 
 
 def _has(args: Sequence[str], *names: str) -> bool:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import structlog
 from django.conf import settings
 
-from jobs.engines.command import engine_command, engine_env
+from jobs.engines.command import engine_command, engine_env, max_num_seqs
 from jobs.engines.environment import engine_environment
 from jobs.engines.health import HealthProbe
 from jobs.engines.log import failure_reason, phase, rotate, tail
 from jobs.guarded import Guarded
-from jobs.models import Lane, ServedModel
+from jobs.models import Gpu, Lane, ServedModel
 from jobs.services.lanes import (
     note_engine_ready,
     note_load_failure,
@@ -99,6 +100,9 @@ class EngineSlot:
         self._log = settings.LOG_DIR / f"engine-{lane.worker.name}-{lane.name}.log"
         rotate(self._log)
         try:
+            running = max_num_seqs(
+                engine_args=model.engine_args, gpu_memory_bytes=_memory_of(lane, gpus)
+            )
             command = engine_command(
                 python=environment.python,
                 name=model.name,
@@ -107,8 +111,9 @@ class EngineSlot:
                 engine_args=model.engine_args,
                 socket=socket,
                 gpus=gpus,
+                running=running,
             )
-        except ValueError as error:
+        except (ValueError, IndexError) as error:
             reason = f"The engine arguments cannot be read: {error}"
             note_load_failure(lane_id=lane.pk, model_id=model.pk, reason=reason)
             return
@@ -117,6 +122,7 @@ class EngineSlot:
             model_id=model.pk,
             socket=str(socket),
             version=environment.version,
+            max_num_seqs=running,
         )
         self._process = Guarded(
             command=command,
@@ -128,9 +134,7 @@ class EngineSlot:
         self._is_ready = False
         self._stop_at = None
         self._probe = HealthProbe(str(socket))
-        set_engine(
-            lane_id=lane.pk, generation=self._generation, engine_pid=self._process.pid
-        )
+        set_engine(lane_id=lane.pk, generation=self._generation, engine_pid=self._process.pid)
         log.info("engine_starting", lane=self._lane_id, model=model.name, pid=self._process.pid)
 
     def _look_at_start(self) -> None:
@@ -198,3 +202,9 @@ class EngineSlot:
             engine_pid=None,
             engine_model_id=None,
         )
+
+
+def _memory_of(lane: Lane, gpus: Sequence[int]) -> int | None:
+    """Return the memory of the lane's smallest GPU in bytes, None where none has been read."""
+    found = Gpu.objects.filter(worker_id=lane.worker_id, index__in=gpus)
+    return min((gpu.memory_total_bytes for gpu in found if gpu.memory_total_bytes), default=None)

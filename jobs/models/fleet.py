@@ -97,6 +97,8 @@ class Lane(models.Model):
     engine_socket = models.CharField(max_length=255, blank=True)
     engine_pid = models.IntegerField(null=True, blank=True)
     engine_version = models.CharField(max_length=64, blank=True)
+    # How many requests it runs at once; the lane keeps a few more in flight.
+    engine_max_num_seqs = models.PositiveIntegerField(default=256)
     engine_started_at = models.DateTimeField(null=True, blank=True)
     engine_ready_at = models.DateTimeField(null=True, blank=True)
     generation = models.PositiveIntegerField(default=0)

@@ -93,7 +93,9 @@ def set_engine(*, lane_id: int, generation: int, **fields: Any) -> bool:
     return bool(Lane.objects.filter(pk=lane_id, generation=generation).update(**fields))
 
 
-def start_engine(*, lane_id: int, model_id: int, socket: str, version: str) -> int:
+def start_engine(
+    *, lane_id: int, model_id: int, socket: str, version: str, max_num_seqs: int
+) -> int:
     """Enter a new engine as starting; return its generation."""
     Lane.objects.filter(pk=lane_id).update(
         generation=F("generation") + 1,
@@ -103,6 +105,7 @@ def start_engine(*, lane_id: int, model_id: int, socket: str, version: str) -> i
         engine_error="",
         engine_socket=socket,
         engine_version=version,
+        engine_max_num_seqs=max_num_seqs,
         engine_started_at=Now(),
         engine_ready_at=None,
     )
