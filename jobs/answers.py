@@ -88,10 +88,20 @@ def read_answer(status_code: int, body: bytes) -> Answer:
     body = body.strip()
     if not 200 <= status_code < 300:
         return _refusal(status_code, body)
+    if not _is_utf8(body):
+        return failure("invalid_response", f"The engine's answer is not UTF-8: {_start(body)}")
     try:
         parsed = _decode_body(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return _unusual(status_code, body)
+        try:
+            value = decode_leniently(body)
+        except ValueError:
+            return failure("invalid_response", f"The engine's answer is not JSON: {_start(body)}")
+        try:
+            parsed = msgspec.convert(value, _Body)
+        except (msgspec.ValidationError, UnicodeEncodeError):
+            # JSON of another shape: kept as it is, without text and figures.
+            return Answer(ok=True, status_code=status_code, body=body)
     usage = parsed.usage or _Usage()
     inputs = usage.prompt_tokens_details or usage.input_tokens_details or _Details()
     outputs = usage.completion_tokens_details or usage.output_tokens_details or _Details()
@@ -147,15 +157,6 @@ def _refusal(status_code: int, body: bytes) -> Answer:
     )
 
 
-def _unusual(status_code: int, body: bytes) -> Answer:
-    """Keep a good answer that a strict reader refuses, without its figures."""
-    try:
-        decode_leniently(body)
-    except ValueError:
-        return failure("invalid_response", f"The engine's answer is not JSON: {_start(body)}")
-    return Answer(ok=True, status_code=status_code, body=body)
-
-
 def _text_of(body: _Body) -> tuple[str, str]:
     """Return the text of every choice, and the first finish reason."""
     if body.choices:
@@ -187,6 +188,17 @@ def _message_text(message: _Message | None) -> str:
 
 def _count(value: int | None) -> int:
     return min(max(value or 0, 0), _INT_MAX)
+
+
+def _is_utf8(body: bytes) -> bool:
+    """Tell what a result file can hold; the decoder looks only at the strings that it reads."""
+    if body.isascii():
+        return True
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _start(body: bytes) -> str:

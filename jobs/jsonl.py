@@ -157,6 +157,7 @@ class LineChecker:
             self.hidden += 1
 
     def _check(self, raw: bytes) -> RequestLine:
+        check_utf8(raw)
         envelope = _read_envelope(raw)
         custom_id = _checked_custom_id(envelope.custom_id)
         digest = hashlib.blake2b(custom_id.encode("utf-8", "surrogatepass"), digest_size=12)
@@ -303,12 +304,23 @@ def _prompt_of(body: _Body) -> tuple[Any, str]:
     return None, ""
 
 
+def check_utf8(raw: bytes) -> None:
+    """Raise LineError where `raw` is not UTF-8: the decoder looks only at what it reads."""
+    if raw.isascii():
+        return
+    try:
+        raw.decode()
+    except UnicodeDecodeError as error:
+        raise LineError("invalid_json_line", f"This line is not valid JSON: {error}.") from error
+
+
 def decode_leniently(raw: bytes) -> Any:
     """Decode JSON that a strict decoder refuses: half a character pair is valid JSON by its
     grammar, and people's files hold it. Raises ValueError where it is not JSON at all.
     """
     try:
-        return json.loads(raw, parse_constant=_refuse_constant)
+        # From bytes, `json` would also take UTF-16 and a byte order mark, which no line can hold.
+        return json.loads(raw.decode(), parse_constant=_refuse_constant)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
 
@@ -394,5 +406,6 @@ def _finding(
 
 
 def _short(text: str) -> str:
-    text = text.encode("utf-8", "replace").decode()
+    # A finding is kept as JSON in the database, which takes no NUL either.
+    text = text.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
     return text if len(text) <= 80 else f"{text[:77]}..."

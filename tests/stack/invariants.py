@@ -62,9 +62,9 @@ def check_finished(stack: Stack, batch_id: str, lines: Sequence[dict[str, Any]])
         len(wanted),
         len(output),
         len(errors),
-    )
-    assert all(line["error"] is None for line in output)
-    assert all(line["error"] for line in errors)
+    ), f"{counts} with {len(output)} answers and {len(errors)} errors"
+    assert all(line["error"] is None for line in output), "an error in the output file"
+    assert all(line["error"] for line in errors), "a line without error in the error file"
     assert _usage_of(batch) == _sum_usage(output), "usage is not the sum of the lines"
     _check_rows(stack, batch_id)
     for line in output:
@@ -96,10 +96,10 @@ def _file_lines(stack: Stack, file_id: str | None) -> list[dict[str, Any]]:
     with urllib.request.urlopen(request, timeout=120) as response:
         content = response.read()
         length = response.headers["Content-Length"]
-    assert length is None or int(length) == len(content)
+    assert length is None or int(length) == len(content), "Content-Length is wrong"
     size = stack.client.files.retrieve(file_id).bytes
     assert size == len(content), f"{file_id} says {size} bytes and has {len(content)}"
-    assert content.endswith(b"\n")
+    assert content.endswith(b"\n"), "the last line is cut"
     return [json.loads(line) for line in content.split(b"\n")[:-1]]
 
 
@@ -148,17 +148,18 @@ def _check_rows(stack: Stack, batch_id: str) -> None:
         row[-1],
     )[0]
     assert row[2:4] == rows[0:2], "counters are not the rows"
-    assert row[1] == rows[0] + rows[1] or row[0] == "failed"
+    assert row[1] == rows[0] + rows[1] or row[0] == "failed", "requests without a response"
     assert rows[2] == (rows[3] or 0) == row[4], "seq has gaps or repeats"
     assert row[5:9] == rows[4:8], "token sums are not the rows'"
-    assert not stack.sql("SELECT 1 FROM jobs_chunk WHERE batch_id = %s", row[-1])
-    assert not stack.sql("SELECT 1 FROM jobs_suspect WHERE batch_id = %s", row[-1])
+    for table in ("jobs_chunk", "jobs_suspect"):
+        left = stack.sql(f"SELECT 1 FROM {table} WHERE batch_id = %s", row[-1])
+        assert not left, f"{len(left)} rows left in {table}"
     events = stack.sql(
         "SELECT old_state, new_state FROM jobs_batchevent WHERE batch_id = %s ORDER BY id", row[-1]
     )
     chain = [""] + [new for _, new in events]
     assert [old for old, _ in events] == chain[:-1], f"a broken chain of events: {events}"
-    assert chain[-1] == row[0]
+    assert chain[-1] == row[0], f"the last event is not the state {row[0]}: {events}"
     assert len(set(chain)) == len(chain), f"a state was entered twice: {events}"
 
 

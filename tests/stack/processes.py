@@ -41,6 +41,14 @@ class Process:
             return 0
         return pages * os.sysconf("SC_PAGE_SIZE")
 
+    def cpu_s(self) -> float:
+        """Return the processor time that it has used so far, in seconds; 0 once it is gone."""
+        try:
+            stat = (PROC / str(self.pid) / "stat").read_text().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            return 0.0
+        return (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")
+
 
 def find_processes(data_dir: Path, database_home: Path | None) -> list[Process]:
     """Return every process that belongs to the product in `data_dir`, whoever started it.

@@ -124,7 +124,7 @@ class Stack:
         """Stop everything; return what the product should have ended itself, killed here."""
         for name in list(self._started):
             self.stop_process(name)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 5
         while (left := self._unwanted()) and time.monotonic() < deadline:
             time.sleep(0.1)
         for process in left:
@@ -177,21 +177,34 @@ class Stack:
         except OSError:
             return False
 
-    def start_worker(self, *args: str) -> None:
-        """Start the worker and wait until its clusters are up."""
-        self._start("worker", [sys.executable, "manage.py", "runworker", *args])
-        self.wait(self._worker_works, 60, "the worker's clusters to start")
+    def start_worker(
+        self, *args: str, name: str = "worker", env: Mapping[str, str] | None = None
+    ) -> None:
+        """Start the worker and wait until its clusters are up.
 
-    def _worker_works(self) -> bool:
-        assert self._started["worker"].poll() is None, f"worker ended:\n{self.log('worker')}"
-        return len(self.find("q-pusher")) >= 2
+        A second one of another `name` needs a VBATCH_HOST_NAME of its own in `env`.
+        """
+        self._start(name, [sys.executable, "manage.py", "runworker", *args], env)
+        host = {**self.env, **(env or {})}["VBATCH_HOST_NAME"]
+        self.wait(lambda: self._worker_works(name, host), 60, "the worker's clusters to start")
 
-    def _start(self, name: str, command: Sequence[str]) -> None:
+    def _worker_works(self, name: str, host: str) -> bool:
+        assert self._started[name].poll() is None, f"{name} ended:\n{self.log(name)}"
+        pushers = self.find("q-pusher")
+        return len([p for p in pushers if p.environ.get("VBATCH_HOST_NAME") == host]) >= 2
+
+    def is_running(self, name: str) -> bool:
+        """True while `web` or `worker`, once started, has not ended."""
+        return name in self._started and self._started[name].poll() is None
+
+    def _start(
+        self, name: str, command: Sequence[str], env: Mapping[str, str] | None = None
+    ) -> None:
         assert name not in self._started or self._started[name].poll() is not None
         with (self.folder / f"{name}.log").open("ab") as log:
             self._started[name] = subprocess.Popen(
                 command,
-                env=self.env,
+                env={**self.env, **(env or {})},
                 cwd=ROOT,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -210,6 +223,10 @@ class Stack:
             process.wait()
             told = f"{name} did not stop in {within_s} s:\n{self.log(name)}"
             raise AssertionError(told) from None
+
+    def forget(self, name: str) -> None:
+        """Collect `web` or `worker` after the test has killed it, so that it can start anew."""
+        self._started.pop(name).wait(10)
 
     def log(self, name: str, *, lines: int = 60) -> str:
         """Return the end of a log: `web`, `worker`, or the name of one in the log folder."""
@@ -308,7 +325,7 @@ class Stack:
     def sql(self, query: str, *params: Any) -> list[tuple[Any, ...]]:
         """Run a statement on the product's database; return the rows of a query."""
         with psycopg.connect(self.database_url, autocommit=True) as connection:
-            cursor = connection.execute(query, params)  # type: ignore[call-overload]
+            cursor = connection.execute(query, params)
             return list(cursor.fetchall()) if cursor.description else []
 
     # --- At the engine's door ----------------------------------------------------------------
