@@ -17,6 +17,7 @@ def validate(batch_id: int) -> None:
             validation_error=f"{type(error).__name__}: {error}"
         )
         raise
+    files.drop_deleted_input(batch_id=batch_id)
 
 
 def settle(batch_id: int) -> None:

@@ -16,6 +16,14 @@ _DATA = Path(tempfile.gettempdir()) / f"vbatch-test-{os.getuid()}-{_KEY}"
 os.environ.setdefault("VBATCH_DATA_DIR", str(_DATA))
 
 
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings():
+    """A test server's threads give their connections up, or the database could not be dropped."""
+    from django.db import connections
+
+    connections.settings["default"]["CONN_MAX_AGE"] = 0
+
+
 @pytest.fixture(autouse=True)
 def _plain_static_files(settings):
     """Pages in tests need no collected and hashed static files."""

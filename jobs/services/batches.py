@@ -119,9 +119,7 @@ def _lock_creates(project: Project, what: bytes) -> None:
     """Let creates of one order, or with one key, come one after the other."""
     key = hashlib.sha256(b"%d %b" % (project.pk, what)).digest()
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT pg_advisory_xact_lock(%s)", [int.from_bytes(key[:8], signed=True)]
-        )
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [int.from_bytes(key[:8], signed=True)])
 
 
 def _known_batch(

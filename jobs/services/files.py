@@ -46,6 +46,8 @@ def visible_files(project: Project) -> QuerySet[StoredFile]:
             project=project,
             deleted_at__isnull=True,
         )
+        # A result file lives from its batch's rows.
+        .exclude(purpose=Purpose.BATCH_OUTPUT, output_of=None, errors_of=None)
         .select_related("output_of", "errors_of")
         .order_by("-id")
     )
@@ -110,6 +112,13 @@ def remove_bytes(*, stored: StoredFile) -> bool:
         return False
     default_storage.delete(stored.path)
     return True
+
+
+def drop_deleted_input(*, batch_id: int) -> None:
+    """Remove the bytes of an input that was deleted before its batch had read it."""
+    batch = Batch.objects.select_related("input_file").get(pk=batch_id)
+    if batch.input_file is not None and batch.input_file.deleted_at is not None:
+        remove_bytes(stored=batch.input_file)
 
 
 def file_size(stored: StoredFile) -> int:

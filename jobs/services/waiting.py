@@ -100,9 +100,7 @@ class _Fleet:
 
 
 def _lane_reason(model: ServedModel, fleet: _Fleet) -> str:
-    found = [
-        lane for lane in fleet.lanes if (lane.kind == LaneKind.UPSTREAM) == model.is_upstream
-    ]
+    found = [lane for lane in fleet.lanes if (lane.kind == LaneKind.UPSTREAM) == model.is_upstream]
     if not found:
         return f"a lane that can serve '{model.name}'; no worker that is alive has one"
     ids = {lane.pk for lane in found}

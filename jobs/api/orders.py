@@ -1,0 +1,130 @@
+"""Reading what a client asks for when it creates a batch."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from rest_framework.request import Request
+
+from jobs.api.errors import ApiError
+from jobs.api.parameters import Parameters, echo
+from jobs.jsonl import ENDPOINTS
+from jobs.services.batches import BatchOrder, completion_windows
+
+FIELDS = (
+    "input_file_id",
+    "endpoint",
+    "completion_window",
+    "metadata",
+    "output_expires_after",
+    "priority",
+    "webhook_url",
+    "idempotency_key",
+)
+METADATA_PAIRS_MAX = 16
+METADATA_KEY_MAX = 64
+METADATA_VALUE_MAX = 512
+FILE_ID_MAX = 64
+KEY_MAX = 255
+URL_MAX = 2_000
+EXPIRES_MIN_S = 3_600
+EXPIRES_MAX_S = 2_592_000
+
+
+def endpoints() -> tuple[str, ...]:
+    return (*ENDPOINTS, *settings.EXTRA_ENDPOINTS)
+
+
+def read_order(body: Parameters) -> BatchOrder:
+    """Return the checked order; raises ApiError for the first thing that is wrong with it.
+
+    `priority` and `webhook_url` may also stand in the metadata, for clients that have no other
+    place for them. There, a value that cannot be meant for us is the client's own affair.
+    """
+    body.refuse_unknown(FIELDS)
+    file_id: Any = body.text("input_file_id", max_length=FILE_ID_MAX, required=True)
+    endpoint: Any = body.choice("endpoint", endpoints(), required=True)
+    window: Any = body.choice("completion_window", tuple(completion_windows()), required=True)
+    metadata = _metadata(body)
+    priority = body.integer("priority", low=-1, high=1)
+    url = body.text("webhook_url", max_length=URL_MAX)
+    if url is not None and not _is_web_address(url):
+        raise body.invalid("webhook_url", "it must be an address with http:// or https://")
+    in_metadata = metadata or {}
+    if priority is None and in_metadata.get("priority") in ("-1", "0", "1"):
+        priority = int(in_metadata["priority"])
+    if url is None and _is_web_address(in_metadata.get("webhook_url", "")):
+        url = in_metadata["webhook_url"]
+    return BatchOrder(
+        endpoint=endpoint,
+        completion_window=window,
+        input_file_id=file_id,
+        metadata=metadata,
+        priority=priority or 0,
+        webhook_url=url or "",
+        output_expires_after_s=_output_lifetime(body),
+    )
+
+
+def idempotency_key(request: Request, body: Parameters) -> str | None:
+    """Return the key that makes two creates one: a header or a field of the body."""
+    header = request.META.get("HTTP_IDEMPOTENCY_KEY")
+    headers = Parameters({"Idempotency-Key": header})
+    from_header = headers.text("Idempotency-Key", max_length=KEY_MAX)
+    from_body = body.text("idempotency_key", max_length=KEY_MAX)
+    if from_header and from_body and from_header != from_body:
+        raise body.invalid("idempotency_key", "it differs from the header Idempotency-Key")
+    return from_header or from_body
+
+
+def is_repeat(request: Request) -> bool:
+    """Tell whether the openai client sends this request again, its answer having been lost."""
+    count = request.META.get("HTTP_X_STAINLESS_RETRY_COUNT", "0")
+    return bool(re.fullmatch("[0-9]{1,6}", count)) and int(count) >= 1
+
+
+def _metadata(body: Parameters) -> dict[str, str] | None:
+    found = body.record("metadata")
+    if found is None:
+        return None
+    if len(found.values) > METADATA_PAIRS_MAX:
+        raise ApiError(
+            f"Invalid 'metadata': too many properties. Expected an object with at most "
+            f"{METADATA_PAIRS_MAX} properties, but got {len(found.values)} instead.",
+            code="object_above_max_properties",
+            param="metadata",
+        )
+    for key, value in found.values.items():
+        if len(key) > METADATA_KEY_MAX or "\0" in key:
+            raise ApiError(
+                f"Invalid 'metadata': the key '{echo(key)}' is longer than {METADATA_KEY_MAX} "
+                "characters or holds a NUL.",
+                code="invalid_value",
+                param="metadata",
+            )
+        if not isinstance(value, str):
+            raise found.wrong_type(key, "a string", value)
+        found.checked(key, value, max_length=METADATA_VALUE_MAX)
+    return dict(found.values)
+
+
+def _output_lifetime(body: Parameters) -> int | None:
+    found = body.record("output_expires_after")
+    if found is None:
+        return None
+    found.refuse_unknown(("anchor", "seconds"))
+    found.choice("anchor", ("created_at",), required=True)
+    return found.integer("seconds", low=EXPIRES_MIN_S, high=EXPIRES_MAX_S, required=True)
+
+
+def _is_web_address(text: str) -> bool:
+    if not text or not text.isprintable() or " " in text:
+        return False
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False

@@ -1,0 +1,201 @@
+"""The shapes of bodies, as serializers: they are read by the description and by nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers as s
+
+from jobs.models import UPLOAD_PURPOSES, Purpose
+from jobs.states import BatchState
+
+
+def _time(what: str, *, optional: bool = True) -> s.IntegerField:
+    return s.IntegerField(allow_null=optional, help_text=f"{what} (seconds since 1970, UTC).")
+
+
+class Error(s.Serializer[Any]):
+    message = s.CharField()
+    type = s.CharField()
+    param = s.CharField(allow_null=True)
+    code = s.CharField(allow_null=True)
+
+
+class ErrorBody(s.Serializer[Any]):
+    error = Error()
+
+
+@extend_schema_field({"type": "string", "format": "binary"})
+class Binary(s.FileField):
+    """The bytes of a file."""
+
+
+# The names in brackets cannot be written as attributes.
+Upload = type(
+    "Upload",
+    (s.Serializer,),
+    {
+        "__module__": __name__,
+        "file": Binary(help_text="For a batch: named *.jsonl, one JSON object a line."),
+        "purpose": s.ChoiceField(choices=UPLOAD_PURPOSES),
+        "expires_after[anchor]": s.ChoiceField(choices=["created_at"], required=False),
+        "expires_after[seconds]": s.IntegerField(
+            min_value=3_600, max_value=2_592_000, required=False
+        ),
+    },
+)
+
+
+class File(s.Serializer[Any]):
+    id = s.CharField()
+    object = s.ChoiceField(choices=["file"])
+    bytes = s.IntegerField(help_text="Its size; of a result file of a running batch, so far.")
+    created_at = _time("When it was made", optional=False)
+    expires_at = _time("When it goes")
+    filename = s.CharField()
+    purpose = s.ChoiceField(choices=Purpose.values)
+    status = s.ChoiceField(choices=["processed", "error"])
+    status_details = s.CharField(allow_null=True)
+
+
+class DeletedFile(s.Serializer[Any]):
+    id = s.CharField()
+    object = s.ChoiceField(choices=["file"])
+    deleted = s.BooleanField()
+
+
+class Finding(s.Serializer[Any]):
+    code = s.CharField()
+    message = s.CharField()
+    param = s.CharField(allow_null=True)
+    line = s.IntegerField(allow_null=True, help_text="Line of the input file, from 1.")
+
+
+class Findings(s.Serializer[Any]):
+    object = s.ChoiceField(choices=["list"])
+    data = Finding(many=True)  # type: ignore[assignment]
+
+
+class RequestCounts(s.Serializer[Any]):
+    total = s.IntegerField()
+    completed = s.IntegerField()
+    failed = s.IntegerField()
+
+
+class CachedTokens(s.Serializer[Any]):
+    cached_tokens = s.IntegerField()
+
+
+class ReasoningTokens(s.Serializer[Any]):
+    reasoning_tokens = s.IntegerField()
+
+
+class Usage(s.Serializer[Any]):
+    input_tokens = s.IntegerField()
+    input_tokens_details = CachedTokens()
+    output_tokens = s.IntegerField()
+    output_tokens_details = ReasoningTokens()
+    total_tokens = s.IntegerField()
+
+
+@extend_schema_field(
+    {
+        "type": "object",
+        "additionalProperties": {"type": "string", "maxLength": 512, "pattern": r"^[^\x00]*$"},
+        "maxProperties": 16,
+        "nullable": True,
+    }
+)
+class Metadata(s.DictField):
+    """At most 16 pairs of strings; keys have at most 64 characters."""
+
+
+class ExpiresAfter(s.Serializer[Any]):
+    anchor = s.ChoiceField(choices=["created_at"])
+    seconds = s.IntegerField(min_value=3_600, max_value=2_592_000)
+
+
+class BatchOrder(s.Serializer[Any]):
+    input_file_id = s.CharField(min_length=1, max_length=64)
+    endpoint = s.CharField(help_text="The url of every line of the file.")
+    completion_window = s.CharField(help_text="How long it may take before it expires.")
+    metadata = Metadata(required=False)
+    output_expires_after = ExpiresAfter(required=False, allow_null=True)
+    priority = s.IntegerField(
+        min_value=-1,
+        max_value=1,
+        required=False,
+        allow_null=True,
+        help_text="1 goes before 0, and 0 before -1. May also stand in the metadata, as a string.",
+    )
+    webhook_url = s.CharField(
+        min_length=1,
+        max_length=2_000,
+        required=False,
+        allow_null=True,
+        help_text="May also stand in the metadata.",
+    )
+    idempotency_key = s.CharField(
+        min_length=1,
+        max_length=255,
+        required=False,
+        allow_null=True,
+        help_text="For clients that cannot set the header Idempotency-Key.",
+    )
+
+
+class Batch(s.Serializer[Any]):
+    id = s.CharField()
+    object = s.ChoiceField(choices=["batch"])
+    endpoint = s.CharField()
+    model = s.CharField(allow_null=True, help_text="Known once the input has been checked.")
+    errors = Findings(allow_null=True)  # type: ignore[assignment]
+    input_file_id = s.CharField()
+    completion_window = s.CharField()
+    status = s.ChoiceField(choices=BatchState.values)
+    output_file_id = s.CharField(allow_null=True)
+    error_file_id = s.CharField(allow_null=True)
+    created_at = _time("When it was made", optional=False)
+    in_progress_at = _time("When its input had been checked")
+    expires_at = _time("When it ends, finished or not", optional=False)
+    finalizing_at = _time("When its last line was answered")
+    completed_at = _time("When it was complete")
+    failed_at = _time("When its input was refused")
+    expired_at = _time("When it expired")
+    cancelling_at = _time("When its end was asked for")
+    cancelled_at = _time("When it was cancelled")
+    request_counts = RequestCounts()
+    usage = Usage()
+    metadata = Metadata(allow_null=True)
+    priority = s.IntegerField(min_value=-1, max_value=1)
+    waiting_for = s.CharField(allow_null=True, help_text="Why it is not moving, in words.")
+    paused_at = _time("Since when it is paused")
+    parent_batch_id = s.CharField(allow_null=True)
+    webhook_url = s.CharField(allow_null=True)
+
+
+class Model(s.Serializer[Any]):
+    id = s.CharField()
+    object = s.ChoiceField(choices=["model"])
+    created = _time("When it was entered", optional=False)
+    owned_by = s.CharField()
+
+
+class _List(s.Serializer[Any]):
+    object = s.ChoiceField(choices=["list"])
+    first_id = s.CharField(allow_null=True)
+    last_id = s.CharField(allow_null=True)
+    has_more = s.BooleanField()
+
+
+class FileList(_List):
+    data = File(many=True)  # type: ignore[assignment]
+
+
+class BatchList(_List):
+    data = Batch(many=True)  # type: ignore[assignment]
+
+
+class ModelList(_List):
+    data = Model(many=True)  # type: ignore[assignment]

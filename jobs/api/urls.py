@@ -1,0 +1,21 @@
+"""The addresses under /v1; none ends in a slash."""
+
+from __future__ import annotations
+
+from django.urls import path, re_path
+
+from jobs.api import batches, files, models
+from jobs.api.view import UnknownView
+
+urlpatterns = [
+    path("files", files.FilesView.as_view()),
+    path("files/<str:file_id>", files.FileView.as_view()),
+    path("files/<str:file_id>/content", files.FileContentView.as_view()),
+    path("batches", batches.BatchesView.as_view()),
+    path("batches/<str:batch_id>", batches.BatchView.as_view()),
+    path("batches/<str:batch_id>/cancel", batches.BatchCancelView.as_view()),
+    path("models", models.ModelsView.as_view()),
+    # Names of models have slashes in them.
+    path("models/<path:model_id>", models.ModelView.as_view()),
+    re_path(r"^.*$", UnknownView.as_view()),
+]

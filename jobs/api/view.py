@@ -1,0 +1,48 @@
+"""What every view of the API shares."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from jobs.api.authentication import Caller
+from jobs.api.errors import ApiError, unknown_address
+from jobs.api.parameters import Parameters, echo
+from jobs.api.parsing import JSONParser
+from jobs.api.rendering import JSONNegotiation
+from jobs.models import Project
+
+
+class ApiView(APIView):
+    """A route under /v1, for the project of the caller's key."""
+
+    parser_classes = [JSONParser]
+    content_negotiation_class = JSONNegotiation
+    http_method_names = ["get", "head", "post", "delete"]
+
+    @property
+    def project(self) -> Project:
+        caller = self.request.user
+        assert isinstance(caller, Caller)
+        return caller.project
+
+    def query(self) -> Parameters:
+        for name, values in self.request.GET.lists():
+            if len(values) > 1:
+                raise ApiError(
+                    f"The parameter '{echo(name)}' was given more than once.", param=echo(name)
+                )
+        return Parameters(self.request.GET, typed=False)
+
+
+class UnknownView(ApiView):
+    """Any address that nothing else answers to; asks for no key, like OpenAI's."""
+
+    authentication_classes = []
+    permission_classes = []
+    content_negotiation_class = JSONNegotiation
+
+    def initial(self, request: Request, *args: object, **kwargs: object) -> NoReturn:
+        raise unknown_address(request._request)
