@@ -1,7 +1,35 @@
-"""Addresses."""
+"""The addresses of the pages."""
 
 from __future__ import annotations
 
-from django.urls.resolvers import URLPattern, URLResolver
+from django.contrib.auth.views import LoginView, LogoutView
+from django.urls import path, re_path
+from django.views.generic import RedirectView
 
-urlpatterns: list[URLPattern | URLResolver] = []
+from jobs.views.answers import line_text
+from jobs.views.batch_detail import batch_cancel, batch_detail, batch_detail_live
+from jobs.views.batch_list import batch_list, batch_list_live
+from jobs.views.downloads import batch_file
+from jobs.views.login import login_link
+
+_BATCH = r"^batches/(?P<public_id>batch_[0-9a-zA-Z]{1,58})"
+
+urlpatterns = [
+    path("", RedirectView.as_view(pattern_name="batch-list"), name="home"),
+    # No address of ours but the admin's ends in a slash, so few will type it.
+    path("admin", RedirectView.as_view(url="/admin/")),
+    path("login", LoginView.as_view(redirect_authenticated_user=True), name="login"),
+    path("login/link/<str:token>", login_link, name="login-link"),
+    path("logout", LogoutView.as_view(next_page="login"), name="logout"),
+    path("batches", batch_list, name="batch-list"),
+    path("batches/live", batch_list_live, name="batch-list-live"),
+    re_path(rf"{_BATCH}$", batch_detail, name="batch-detail"),
+    re_path(rf"{_BATCH}/live$", batch_detail_live, name="batch-detail-live"),
+    re_path(rf"{_BATCH}/cancel$", batch_cancel, name="batch-cancel"),
+    re_path(rf"{_BATCH}/files/(?P<kind>input|output|error)$", batch_file, name="batch-file"),
+    re_path(
+        rf"{_BATCH}/lines/(?P<position>[0-9]{{1,9}})/(?P<part>prompt|answer|error)$",
+        line_text,
+        name="line-text",
+    ),
+]

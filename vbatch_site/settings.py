@@ -272,7 +272,7 @@ SPECTACULAR_SETTINGS = {
     "VERSION": "1.0.0",
     "SERVE_INCLUDE_SCHEMA": False,
     # In place of the hook that gives each set of choices a name of its own.
-    "POSTPROCESSING_HOOKS": ["jobs.api.schema.refuse_unknown_fields"],
+    "POSTPROCESSING_HOOKS": ["jobs.api.schema.describe_what_is_taken"],
     "SCHEMA_PATH_PREFIX": "/v1",
     # Routes of the site that are no part of the API, such as health, are left out.
     "PREPROCESSING_HOOKS": ["jobs.api.schema.only_v1"],

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from django.conf import settings
 from django.db import connection
+from msgspec import Struct
 
 from jobs.services.hot import hot_cursor
 
 
-@dataclass(slots=True, frozen=True)
-class ClaimedChunk:
+# A chunk is what a lane claims at once: small enough that several lanes share a small batch and
+# that little is claimed in vain, and bounded in bytes because its bodies are held in memory.
+CHUNK_LINES = 128
+CHUNK_BYTES = 4 * 1024 * 1024
+
+
+class ClaimedChunk(Struct, frozen=True):
     """A chunk that this lane may work on as long as `attempt` is the chunk's present one."""
 
     id: int
@@ -24,8 +29,7 @@ class ClaimedChunk:
     last_position: int
 
 
-@dataclass(slots=True, frozen=True)
-class OpenLine:
+class OpenLine(Struct, frozen=True):
     """A request that has no response yet; `group_key` is set while it is a suspect."""
 
     request_id: int
@@ -135,3 +139,14 @@ def release_chunks(chunks: Sequence[ClaimedChunk]) -> None:
             """,
             ([c.id for c in chunks], [c.attempt for c in chunks]),
         )
+
+
+def claim_lines(
+    *, lane_id: int, model_id: int, limit: int
+) -> list[tuple[ClaimedChunk, list[OpenLine]]]:
+    """Claim up to `limit` chunks and read the lines of each that have no response.
+
+    In one call: each visit to a lane's database thread waits for its busy loop twice.
+    """
+    chunks = claim_chunks(lane_id=lane_id, model_id=model_id, limit=limit)
+    return [(chunk, read_open_lines(chunk)) for chunk in chunks]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django.contrib.auth import get_user_model
-from django.contrib.auth.base_user import AbstractBaseUser
+from django.contrib.auth.models import User
 from django.core.signing import BadSignature, TimestampSigner
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare, salted_hmac
@@ -12,7 +12,7 @@ LIFETIME_S = 900
 _SALT = "jobs.login_link"
 
 
-def create_login_token(*, user: AbstractBaseUser) -> str:
+def create_login_token(*, user: User) -> str:
     """Return a token that logs `user` in once, within LIFETIME_S seconds.
 
     A login or a new password, of whatever kind, makes every earlier token worthless.
@@ -20,7 +20,7 @@ def create_login_token(*, user: AbstractBaseUser) -> str:
     return TimestampSigner(salt=_SALT).sign(f"{user.pk}.{_fingerprint(user)}")
 
 
-def use_login_token(token: str) -> AbstractBaseUser | None:
+def use_login_token(token: str) -> User | None:
     """Spend a token and return its user; None if it is forged, too old or spent."""
     try:
         value = TimestampSigner(salt=_SALT).unsign(token, max_age=LIFETIME_S)
@@ -36,6 +36,6 @@ def use_login_token(token: str) -> AbstractBaseUser | None:
     return user if spent else None
 
 
-def _fingerprint(user: AbstractBaseUser) -> str:
+def _fingerprint(user: User) -> str:
     state = f"{user.pk}|{user.password}|{user.last_login and user.last_login.isoformat()}"
     return salted_hmac(_SALT, state, algorithm="sha256").hexdigest()[:32]

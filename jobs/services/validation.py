@@ -14,17 +14,13 @@ from django.db import connection, transaction
 from jobs.jsonl import LineChecker, RequestLine
 from jobs.models import Batch, ServedModel, StoredFile
 from jobs.services.batches import fail_batch
+from jobs.services.chunks import CHUNK_BYTES, CHUNK_LINES
 from jobs.services.lanes import kick_lanes
 from jobs.services.served_models import find_model
 from jobs.services.transitions import move_batch
 from jobs.states import BatchState
 
 log = structlog.get_logger()
-
-# A chunk is what a lane claims at once: small enough that several lanes share a small batch and
-# that little is claimed in vain, and bounded in bytes because its bodies are held in memory.
-CHUNK_LINES = 128
-CHUNK_BYTES = 4 * 1024 * 1024
 
 
 class _Rejected(Exception):

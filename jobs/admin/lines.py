@@ -1,0 +1,97 @@
+"""Lines, answers, chunks and suspects: tables of millions of rows, only looked at."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from jobs.admin.readonly import EstimatingPaginator, ReadOnlyAdmin
+from jobs.models import BatchEvent, BatchRequest, BatchResponse, Chunk, Suspect
+
+
+class OfBatchAdmin(ReadOnlyAdmin):
+    """Rows of a batch, found by the id of the batch: any other search would read the table."""
+
+    paginator = EstimatingPaginator
+    search_fields = ("batch__public_id",)
+    search_help_text = "The whole id of a batch"
+    list_select_related: ClassVar[tuple[str, ...]] = ("batch",)
+    ordering = ("-pk",)
+    # Not read for the list, since they may be large.
+    large: tuple[str, ...] = ()
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        rows = super().get_queryset(request)
+        match = request.resolver_match
+        is_list = match is not None and (match.url_name or "").endswith("_changelist")
+        return rows.defer(*self.large) if is_list else rows
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        term = search_term.strip()
+        return (queryset.filter(batch__public_id=term) if term else queryset), False
+
+
+@admin.register(BatchRequest)
+class BatchRequestAdmin(OfBatchAdmin):
+    list_display = ("custom_id", "batch", "line", "position")
+    fields = ("batch", "line", "position", "custom_id", "prompt_text", "body_text")
+    readonly_fields = ("body_text",)
+    large = ("body", "prompt_text")
+
+    @admin.display(description="body")
+    def body_text(self, row: BatchRequest) -> str:
+        return bytes(row.body).decode("utf-8", "replace")
+
+
+@admin.register(BatchResponse)
+class BatchResponseAdmin(OfBatchAdmin):
+    list_display = (
+        "request",
+        "batch",
+        "seq",
+        "ok",
+        "status_code",
+        "error_code",
+        "input_tokens",
+        "output_tokens",
+        "created_at",
+    )
+    list_select_related = ("batch", "request")
+    exclude = ("body",)
+    readonly_fields = ("body_text",)
+    large = ("body", "text", "request__body", "request__prompt_text")
+
+    @admin.display(description="body")
+    def body_text(self, row: BatchResponse) -> str:
+        return bytes(row.body).decode("utf-8", "replace")
+
+
+@admin.register(Chunk)
+class ChunkAdmin(OfBatchAdmin):
+    list_display = (
+        "batch",
+        "first_position",
+        "last_position",
+        "state",
+        "owner",
+        "lease_until",
+        "attempt",
+    )
+    list_select_related = ("batch", "owner__worker")
+
+
+@admin.register(Suspect)
+class SuspectAdmin(OfBatchAdmin):
+    list_display = ("request", "batch", "group_size", "deaths_alone")
+    list_select_related = ("batch", "request")
+    large = ("request__body", "request__prompt_text")
+
+
+@admin.register(BatchEvent)
+class BatchEventAdmin(OfBatchAdmin):
+    list_display = ("batch", "old_state", "new_state", "reason", "created_at")

@@ -1,0 +1,62 @@
+"""What may be looked at and not touched."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.core.paginator import Paginator
+from django.db import connection
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.functional import cached_property
+
+if TYPE_CHECKING:
+    ModelAdmin = admin.ModelAdmin[Any]
+    TabularInline = admin.TabularInline[Any, Any]
+else:
+    # Generic only for the type checker.
+    ModelAdmin = admin.ModelAdmin
+    TabularInline = admin.TabularInline
+
+
+class ReadOnly:
+    """Neither adding, changing nor deleting; for admins and inlines."""
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+class ReadOnlyAdmin(ReadOnly, ModelAdmin):
+    """A table that only the services write."""
+
+    # Each of them would count the whole table.
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+    list_per_page = 50
+
+
+class EstimatingPaginator(Paginator):  # type: ignore[type-arg]
+    """Takes the planner's estimate for a table's size, since counting reads all of it."""
+
+    # Counted in full up to here, so that small tables and filtered lists page exactly.
+    EXACT_UP_TO = 10_000
+
+    @cached_property
+    def count(self) -> int:
+        rows: QuerySet[Any] = self.object_list  # type: ignore[assignment]
+        counted = rows.order_by()[: self.EXACT_UP_TO].count()
+        if counted < self.EXACT_UP_TO or rows.query.where:
+            return counted
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT reltuples::bigint FROM pg_class WHERE oid = %s::regclass",
+                [rows.model._meta.db_table],
+            )
+            return max(counted, int(cursor.fetchone()[0]))

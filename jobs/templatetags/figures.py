@@ -1,0 +1,93 @@
+"""How figures, times, ids and icons are written on every page."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from django import template
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+register = template.Library()
+
+DASH = "–"
+
+
+@register.filter
+def thousands(value: int | None) -> str:
+    """Write a count in full: 1,234,567."""
+    return DASH if value is None else f"{value:,}"
+
+
+@register.filter
+def rounded(value: int | None) -> str:
+    """Write a large count short: 9,999, then 12.3 k, 1.2 M, 3.4 G."""
+    if value is None:
+        return DASH
+    for limit, unit in ((1_000_000_000, "G"), (1_000_000, "M"), (10_000, "k")):
+        if value >= limit:
+            size = 1_000 if unit == "k" else limit
+            return f"{value / size:.1f} {unit}"
+    return f"{value:,}"
+
+
+@register.simple_tag
+def count(value: int | None) -> SafeString:
+    """Write a large count short, with the exact figure on hover."""
+    return format_html('<span title="{}">{}</span>', thousands(value), rounded(value))
+
+
+@register.filter
+def duration(seconds: float | None) -> str:
+    """Write a duration in its two largest units: 4 min 12 s."""
+    if seconds is None:
+        return DASH
+    left = round(seconds)
+    parts = []
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")):
+        amount, left = divmod(left, size)
+        if amount:
+            parts.append(f"{amount} {unit}")
+    return " ".join(parts[:2]) or "0 s"
+
+
+@register.simple_tag
+def moment(value: datetime | None) -> SafeString:
+    """Write a time; the page turns it into a relative one, with the absolute one on hover."""
+    if value is None:
+        return format_html("{}", DASH)
+    utc = value.astimezone(UTC)
+    return format_html(
+        '<time datetime="{}" title="{} UTC">{} UTC</time>',
+        utc.isoformat(timespec="seconds"),
+        utc.strftime("%Y-%m-%d %H:%M:%S"),
+        utc.strftime("%Y-%m-%d %H:%M"),
+    )
+
+
+@register.filter
+def short_id(public_id: str) -> str:
+    """Write an id short; the first eight of its random digits tell it from the others."""
+    head, _, digits = public_id.partition("_")
+    return f"{head}_{digits[:8]}" if digits else public_id[:16]
+
+
+@register.filter
+def spaced(name: str) -> str:
+    """Write the name of a state in words: in progress."""
+    return name.replace("_", " ")
+
+
+@register.filter
+def percent(part: int, whole: int) -> str:
+    """Write a share as CSS and people read it: 12.5, never 100.0 before all is done."""
+    if not whole:
+        return "0"
+    share = part / whole * 100
+    return "100" if part == whole else f"{min(share, 99.9):.1f}"
+
+
+@register.simple_tag
+def icon(name: str) -> SafeString:
+    """Draw an icon of the sprite; the word beside it says what it means."""
+    return format_html('<svg class="icon" aria-hidden="true"><use href="#i-{}"></use></svg>', name)

@@ -1,0 +1,39 @@
+"""Which batches a person may see and change; what is foreign is not there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import QuerySet
+from django.http import Http404
+
+from jobs.models import Batch, Membership, Role
+from jobs.services.batches import overdue_batches, settle_batch
+from jobs.services.projects import projects_of
+
+
+def visible_batches(user: Any) -> QuerySet[Batch]:
+    """Return the batches of a person's projects, those that are overdue settled first."""
+    for batch_id in overdue_batches():
+        settle_batch(batch_id=batch_id)
+    return Batch.objects.filter(project__in=projects_of(user))
+
+
+def access_batch(user: Any, public_id: str) -> Batch:
+    """Return a batch by its id; Http404 if it is unknown or of a foreign project."""
+    batches = visible_batches(user).select_related(
+        "project", "model", "input_file", "output_file", "error_file"
+    )
+    batch = batches.filter(public_id=public_id).first()
+    if batch is None:
+        raise Http404(f"No batch found with id '{public_id}'.")
+    return batch
+
+
+def may_change(user: Any, batch: Batch) -> bool:
+    """Say whether a person may change a batch: viewers may not."""
+    if user.is_superuser:
+        return True
+    return Membership.objects.filter(
+        user=user, project=batch.project_id, role__in=(Role.OWNER, Role.MEMBER)
+    ).exists()

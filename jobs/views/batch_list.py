@@ -1,0 +1,66 @@
+"""The list of batches, newest first, and its live rows."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_GET
+
+from jobs.models import ServedModel
+from jobs.services.projects import DEFAULT_PROJECT, projects_of
+from jobs.states import LIVE_STATES
+from jobs.views.access import visible_batches
+from jobs.views.live import live_fragment
+from jobs.views.paging import page_of_batches
+from jobs.views.shown import show_batches
+
+
+@require_GET
+@login_required
+def batch_list(request: HttpRequest) -> HttpResponse:
+    return render(request, "jobs/batch_list.html", _context(request))
+
+
+@require_GET
+@login_required
+def batch_list_live(request: HttpRequest) -> HttpResponse:
+    return live_fragment(request, "jobs/_batch_list.html", _context(request))
+
+
+def _context(request: HttpRequest) -> dict[str, Any]:
+    only_live = request.GET.get("show") == "live"
+    batches = visible_batches(request.user)
+    if only_live:
+        batches = batches.filter(state__in=LIVE_STATES)
+    page = page_of_batches(
+        batches, before=request.GET.get("before", ""), after=request.GET.get("after", "")
+    )
+    shown = show_batches(page.batches)
+    context = {
+        "page": page,
+        "rows": [(batch, shown[batch.pk]) for batch in page.batches],
+        "only_live": only_live,
+    }
+    if not page.batches and not only_live:
+        context |= _first_steps(request)
+    return context
+
+
+def _first_steps(request: HttpRequest) -> dict[str, Any]:
+    """Return what the empty page needs for a command that works on this server."""
+    models = ServedModel.objects.filter(enabled=True).order_by("pk")
+    names = list(projects_of(request.user).order_by("pk").values_list("name", flat=True)[:100])
+    make_key = ".venv/bin/python manage.py createapikey first"
+    if names and DEFAULT_PROJECT not in names:
+        # With a key of the default project, this person would not see the batch.
+        make_key += f" --project {shlex.quote(names[0])}"
+    return {
+        "base_url": request.build_absolute_uri("/v1"),
+        "model_name": models.values_list("name", flat=True).first(),
+        "has_project": bool(names),
+        "key_command": f"export OPENAI_API_KEY=$({make_key})",
+    }

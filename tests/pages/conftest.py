@@ -1,0 +1,43 @@
+"""A member, a viewer, a stranger and an administrator, each logged in."""
+
+from __future__ import annotations
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+
+from jobs.models import Project, Role
+from jobs.services.projects import get_project
+from tests.cast import make_person
+
+
+@pytest.fixture
+def project(db) -> Project:
+    return get_project(name="ours")
+
+
+@pytest.fixture
+def member(project) -> User:
+    return make_person("member", project=project)
+
+
+def _client(person: User) -> Client:
+    client = Client()
+    client.force_login(person)
+    return client
+
+
+@pytest.fixture
+def page(member) -> Client:
+    """The browser of a member of the project."""
+    return _client(member)
+
+
+@pytest.fixture
+def viewer_page(project) -> Client:
+    return _client(make_person("viewer", project=project, role=Role.VIEWER))
+
+
+@pytest.fixture
+def strange_page(db) -> Client:
+    return _client(make_person("stranger", project=get_project(name="theirs")))

@@ -1,0 +1,1 @@
+"""The front-end kit: fetched by developers, committed, served by us."""
