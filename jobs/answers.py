@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -14,8 +13,7 @@ ERROR_MESSAGE_MAX = 4_000
 _INT_MAX = 2**31 - 1
 
 
-@dataclass(slots=True, frozen=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """The final answer to one request; see `BatchResponse` for the meaning of each field."""
 
     ok: bool

@@ -11,6 +11,7 @@ It imports little on purpose: one runs beside every cluster and engine.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -58,10 +59,9 @@ def _exit_status(child: int) -> int | None:
 
 
 def _pass_on(child: int) -> None:
-    try:
+    # It may have ended at this moment; the loop sees it next.
+    with contextlib.suppress(ProcessLookupError):
         os.kill(child, signal.SIGTERM)
-    except ProcessLookupError:
-        pass  # It ended at this moment; the loop sees it next.
 
 
 if __name__ == "__main__":

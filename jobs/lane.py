@@ -15,7 +15,7 @@ import structlog
 import uvloop
 from django.db import InterfaceError, OperationalError, close_old_connections, connection
 
-from jobs.engines.client import EngineClient, Endpoint
+from jobs.engines.client import Endpoint, EngineClient
 from jobs.engines.command import window_size
 from jobs.model_run import ModelRun
 from jobs.models import Lane, ServedModel
@@ -75,7 +75,7 @@ class LaneTask:
         except LostLane:
             log.warning("lane_lost", lane=self.lane_id)
         finally:
-            await self.db(connection.close)
+            await self.db(_close_connection)
             self._thread.shutdown()
 
     # --- What a run asks of its lane -----------------------------------------------------------
@@ -92,7 +92,7 @@ class LaneTask:
                     raise
                 log.warning("database_away", lane=self.lane_id, error=str(error)[:200])
                 await asyncio.sleep(0.5)
-                await loop.run_in_executor(self._thread, connection.close)
+                await loop.run_in_executor(self._thread, _close_connection)
 
     async def tick(self) -> bool:
         now = time.monotonic()
@@ -221,6 +221,12 @@ class LaneTask:
             answered=run.answered,
             seconds=round(time.monotonic() - started, 1),
         )
+
+
+def _close_connection() -> None:
+    """Close the connection of the thread that calls this: `connection.close` itself is bound to
+    the thread that names it."""
+    connection.close()
 
 
 def _due_upstreams(lane: Lane, busy: set[int]) -> list[ServedModel]:

@@ -15,10 +15,10 @@ from django.conf import settings
 from jobs.answers import failure, read_answer
 from jobs.engines.client import ConnectionLost, EngineClient, Reply
 from jobs.services.chunks import (
+    CHUNK_LINES,
     ClaimedChunk,
     OpenLine,
-    claim_chunks,
-    read_open_lines,
+    claim_lines,
     release_chunks,
 )
 from jobs.services.responses import Committed, Finished, commit_responses
@@ -30,8 +30,12 @@ GROUP = 512
 # A commit at least this often while something is finished, and the lease renewed with it.
 COMMIT_EVERY_S = 0.5
 LOOK_EVERY_S = 1.0
-CLAIM_AT_ONCE = 4
+CHUNKS_AT_ONCE = 16
 EMPTY_CLAIM_PAUSE_S = 0.1
+# How much work lies ready, in seconds at the present pace: enough for the next claim to arrive
+# in time, and no more, since what lies here another lane could be doing.
+AHEAD_S = 0.3
+AHEAD_MIN = 32
 RETRY_STATUS = frozenset({429, 503})
 SUSPICIOUS_STATUS = frozenset({500, 502, 504})
 BACKOFF_MIN_S = 0.5
@@ -69,12 +73,23 @@ class _Held:
 
 @dataclass(slots=True, eq=False)
 class _Work:
-    """One request on its way; `scope` is set while it is in the engine."""
+    """One request on its way; `task` is set while it is in the engine, until `deadline`."""
 
     line: OpenLine
     held: _Held
-    scope: asyncio.Timeout | None = None
+    task: asyncio.Task[None] | None = None
+    deadline: float = 0.0
     dropped: bool = False
+    late: bool = False
+
+    @property
+    def is_aborted(self) -> bool:
+        return self.dropped or self.late
+
+    def abort(self) -> None:
+        """Break off the request; its sender goes on with the next one."""
+        if self.task is not None:
+            self.task.cancel()
 
 
 @dataclass(slots=True)
@@ -104,6 +119,9 @@ class ModelRun:
     _leaving: bool = False
     _engine_died: bool = False
     _committed_at: float = field(default_factory=time.monotonic)
+    _looked_at: float = field(default_factory=time.monotonic)
+    _ahead: int = AHEAD_MIN
+    _fault: BaseException | None = None
     _room: asyncio.Event = field(default_factory=asyncio.Event)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _death_watch: asyncio.Task[bool] | None = None
@@ -113,8 +131,10 @@ class ModelRun:
         self._room.set()
         senders = [asyncio.create_task(self._send_loop()) for _ in range(self.window)]
         committer = asyncio.create_task(self._commit_loop())
+        for task in [*senders, committer]:
+            task.add_done_callback(self._note_fault)
         try:
-            await self._feed_until_done(senders, committer)
+            await self._feed_until_done()
         finally:
             self._leaving = True
             self._interrupted = list(self._in_flight)
@@ -130,37 +150,46 @@ class ModelRun:
 
     # --- Taking up lines ---------------------------------------------------------------------
 
-    async def _feed_until_done(
-        self, senders: list[asyncio.Task[None]], committer: asyncio.Task[None]
-    ) -> None:
+    def _note_fault(self, task: asyncio.Task[None]) -> None:
+        """Keep a fault of ours, to be raised where the run waits: the lane starts anew."""
+        if not task.cancelled() and task.exception() is not None:
+            self._fault = self._fault or task.exception()
+            self._changed.set()
+
+    async def _feed_until_done(self) -> None:
         stop_at: float | None = None
         while not self._engine_died:
-            for task in [*senders, committer]:
-                if task.done():
-                    task.result()  # A fault of ours: let it be seen, and the lane start anew.
+            if self._fault is not None:
+                raise self._fault
             if self._stopping and stop_at is None:
                 stop_at = time.monotonic() + settings.DRAIN_S * 0.6
                 self._give_back_queue()
             if self._suspects and not self._stopping:
                 await self._run_suspects()
                 continue
-            claimed = 0
-            if not self._stopping and self._queue.qsize() <= self.window // 2:
-                claimed = await self._claim()
-            if claimed:
+            if not self._stopping and self._queue.qsize() < self._ahead:
+                if await self._claim():
+                    continue
+                if not self._queue.qsize() and not self._in_flight and not self._finished:
+                    return
+                await asyncio.sleep(EMPTY_CLAIM_PAUSE_S)
                 continue
-            if not self._queue.qsize() and not self._in_flight and not self._finished:
-                return
-            if stop_at is not None and (not self._in_flight or time.monotonic() > stop_at):
+            if stop_at is not None and self._may_leave(stop_at):
                 return
             await self._pause(EMPTY_CLAIM_PAUSE_S)
 
+    def _may_leave(self, stop_at: float) -> bool:
+        return not self._in_flight or time.monotonic() > stop_at
+
     async def _claim(self) -> int:
-        chunks: list[ClaimedChunk] = await self.host.db(
-            claim_chunks, lane_id=self.host.lane_id, model_id=self.model_id, limit=CLAIM_AT_ONCE
+        missing = self._ahead - self._queue.qsize()
+        claimed: list[tuple[ClaimedChunk, list[OpenLine]]] = await self.host.db(
+            claim_lines,
+            lane_id=self.host.lane_id,
+            model_id=self.model_id,
+            limit=max(1, min(CHUNKS_AT_ONCE, missing // CHUNK_LINES)),
         )
-        for chunk in chunks:
-            lines: list[OpenLine] = await self.host.db(read_open_lines, chunk=chunk)
+        for chunk, lines in claimed:
             held = self._held[chunk.id] = _Held(chunk, len(lines))
             for line in lines:
                 work = _Work(line, held)
@@ -168,7 +197,7 @@ class ModelRun:
                     self._suspects.setdefault(line.group_key, []).append(work)
                 else:
                     self._queue.put_nowait(work)
-        return len(chunks)
+        return len(claimed)
 
     async def _run_suspects(self) -> None:
         """Run each group of suspects alone in the engine, so that a death tells about it."""
@@ -211,6 +240,8 @@ class ModelRun:
     # --- Sending -----------------------------------------------------------------------------
 
     async def _send_loop(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None
         while True:
             if not self._room.is_set():
                 await self._room.wait()
@@ -220,13 +251,21 @@ class ModelRun:
                 await asyncio.shield(self._death_watch)
             if work.dropped or self._engine_died:
                 continue
-            self._in_flight.add(work)
-            started = time.monotonic()
-            try:
-                finished = await self._send(work, started)
-            finally:
-                self._in_flight.discard(work)
+            if self._queue.qsize() < self._ahead:
                 self._changed.set()
+            work.task = task
+            work.deadline = time.monotonic() + settings.REQUEST_TIMEOUT_S
+            self._in_flight.add(work)
+            try:
+                finished = await self._send(work)
+            except asyncio.CancelledError:
+                if self._leaving or not work.is_aborted:
+                    raise
+                task.uncancel()
+                finished = self._timed_out(work)
+            finally:
+                work.task = None
+                self._in_flight.discard(work)
             if finished is None:
                 continue
             self._finished.append(finished)
@@ -234,29 +273,20 @@ class ModelRun:
             if len(self._finished) >= 4 * GROUP:
                 self._room.clear()
 
-    async def _send(self, work: _Work, started: float) -> Finished | None:
+    async def _send(self, work: _Work) -> Finished | None:
         """Return the request's final answer, or None if it is not to be answered here."""
-        timeout_s = settings.REQUEST_TIMEOUT_S
-        try:
-            async with asyncio.timeout(timeout_s) as work.scope:
-                for attempt in range(1, settings.REQUEST_TRIES + 1):
-                    started = time.monotonic()
-                    reply, error = await self._ask(work)
-                    answered = reply is not None and reply.status not in RETRY_STATUS
-                    if self._engine_died and (
-                        reply is None or reply.status in RETRY_STATUS | SUSPICIOUS_STATUS
-                    ):
-                        self._lost.append(work)
-                        return None
-                    if answered:
-                        break
-                    if attempt < settings.REQUEST_TRIES:
-                        await asyncio.sleep(_backoff_s(attempt, reply))
-        except TimeoutError:
-            if work.dropped:
+        for attempt in range(1, settings.REQUEST_TRIES + 1):
+            started = time.monotonic()
+            reply, error = await self._ask(work)
+            if reply is not None and reply.status not in RETRY_STATUS | SUSPICIOUS_STATUS:
+                break
+            if self._engine_died:
+                self._lost.append(work)
                 return None
-            answer = failure("request_timeout", f"No answer within {timeout_s:g} seconds.")
-            return self._finish(work, answer, started)
+            if reply is not None and reply.status not in RETRY_STATUS:
+                break
+            if attempt < settings.REQUEST_TRIES:
+                await asyncio.sleep(_backoff_s(attempt, reply))
         if work.dropped:
             return None
         if reply is None:
@@ -264,6 +294,13 @@ class ModelRun:
         else:
             answer = read_answer(reply.status, reply.body)
         return self._finish(work, answer, started)
+
+    def _timed_out(self, work: _Work) -> Finished | None:
+        if work.dropped:
+            return None
+        timeout_s = settings.REQUEST_TIMEOUT_S
+        answer = failure("request_timeout", f"No answer within {timeout_s:g} seconds.")
+        return self._finish(work, answer, work.deadline - timeout_s)
 
     async def _ask(self, work: _Work) -> tuple[Reply | None, str]:
         try:
@@ -310,21 +347,32 @@ class ModelRun:
 
     async def _commit_loop(self) -> None:
         while not self._leaving:
-            since = time.monotonic() - self._committed_at
+            now = time.monotonic()
+            since = now - self._committed_at
             idle = not self._in_flight and not self._queue.qsize()
             due = self._finished and (
                 len(self._finished) >= GROUP or since >= COMMIT_EVERY_S or idle
             )
             if due or since >= LOOK_EVERY_S:
                 await self._commit()
-                if not await self.host.tick() or not await self.host.may_go_on():
-                    self.stop()
-                if self.owns_engine and await self.host.engine_is_gone():
-                    # Its sockets may stay open although nobody will ever answer.
-                    self._engine_died = True
-                    self._changed.set()
-            else:
-                await asyncio.sleep(0.02)
+            if now - self._looked_at >= LOOK_EVERY_S:
+                self._looked_at = now
+                await self._look()
+            await asyncio.sleep(0.02)
+
+    async def _look(self) -> None:
+        """See once a second what may have changed: the lane, the engine, requests too late."""
+        if not await self.host.tick() or not await self.host.may_go_on():
+            self.stop()
+        if self.owns_engine and await self.host.engine_is_gone():
+            # Its sockets may stay open although nobody will ever answer.
+            self._engine_died = True
+        self._changed.set()
+        now = time.monotonic()
+        for work in list(self._in_flight):
+            if now > work.deadline:
+                work.late = True
+                work.abort()
 
     async def _commit(self) -> None:
         """Commit what is finished, renew the leases, and drop what is no longer ours."""
@@ -332,9 +380,12 @@ class ModelRun:
         held = [h.chunk for h in self._held.values()]
         done = [h.chunk for h in self._held.values() if h.open_lines == 0]
         cleared, self._cleared = self._cleared, []
+        now = time.monotonic()
+        pace = len(group) / max(0.02, now - self._committed_at)
+        self._ahead = max(AHEAD_MIN, min(4 * self.window, int(pace * AHEAD_S)))
+        self._committed_at = now
         if cleared:
             await self.host.db(clear_suspects, request_ids=cleared)
-        self._committed_at = time.monotonic()
         if held:
             result: Committed = await self.host.db(
                 commit_responses, lane_id=self.host.lane_id, finished=group, held=held, done=done
@@ -366,8 +417,7 @@ class ModelRun:
         for work in self._in_flight:
             if work.held.chunk.id in ids:
                 work.dropped = True
-                if work.scope is not None:
-                    work.scope.reschedule(asyncio.get_running_loop().time())
+                work.abort()
         for chunk_id in ids:
             self._dropped_chunks.append(self._held.pop(chunk_id).chunk)
 

@@ -223,5 +223,3 @@ class Supervisor:
             slot.kill()
         if self._sampler is not None:
             self._sampler.kill()
-
-

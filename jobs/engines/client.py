@@ -8,6 +8,7 @@ from types import TracebackType
 
 import aiohttp
 import msgspec
+import yarl
 
 _decode_raw = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _encode = msgspec.json.Encoder().encode
@@ -27,8 +28,7 @@ class Endpoint:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(msgspec.Struct, frozen=True):
     status: int
     body: bytes
     retry_after_s: float | None
@@ -46,12 +46,14 @@ class EngineClient:
         else:
             connector = aiohttp.TCPConnector(limit=0)
             self._base = endpoint.url.rstrip("/").removesuffix("/v1")
+        # Parsed once: an address given as text is parsed again for each request.
+        self._urls: dict[str, yarl.URL] = {}
         self._session = aiohttp.ClientSession(
             connector=connector,
             # Deadlines are the caller's, one a request.
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=10),
             headers={"Content-Type": "application/json", **endpoint.headers},
-            auto_decompress=True,
+            cookie_jar=aiohttp.DummyCookieJar(),
         )
 
     async def __aenter__(self) -> EngineClient:
@@ -69,8 +71,11 @@ class EngineClient:
         """Send one request; raises ConnectionLost where no whole answer came."""
         if self._endpoint.model:
             body = with_model(body, self._endpoint.model)
+        url = self._urls.get(path)
+        if url is None:
+            url = self._urls[path] = yarl.URL(f"{self._base}{path}")
         try:
-            async with self._session.post(f"{self._base}{path}", data=body) as response:
+            async with self._session.post(url, data=body) as response:
                 return Reply(
                     response.status,
                     await response.read(),

@@ -10,7 +10,6 @@ from msgspec import Struct
 
 from jobs.services.hot import hot_cursor
 
-
 # A chunk is what a lane claims at once: small enough that several lanes share a small batch and
 # that little is claimed in vain, and bounded in bytes because its bodies are held in memory.
 CHUNK_LINES = 128

@@ -10,6 +10,7 @@ from django.db import transaction
 from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
+from django_q.models import OrmQ
 from django_q.tasks import async_task
 
 from jobs.models import Lane, LaneModel, ServedModel
@@ -60,8 +61,12 @@ def kick_lane(lane: Lane) -> bool:
 
 
 def forget_task(*, lane_id: int) -> None:
-    """Note that the lane's task is gone, since its cluster was restarted."""
+    """Note that the lane's task is gone, since its cluster was restarted, and its calls with it.
+
+    A call that a killed cluster had taken up would come again after a day, one for each kill.
+    """
     Lane.objects.filter(pk=lane_id).update(task_seen_at=None, task_token="", kicked_at=None)
+    OrmQ.objects.filter(key__in=Lane.objects.filter(pk=lane_id).values("queue")).delete()
 
 
 def start_task(*, lane_id: int) -> str | None:

@@ -42,10 +42,7 @@ class Command(BaseCommand):
         parser.add_argument("--force", action="store_true", help="enter it although a check failed")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        if options["upstream"]:
-            fields = self._upstream(options)
-        else:
-            fields = self._local(options)
+        fields = self._upstream(options) if options["upstream"] else self._local(options)
         model, created = save_model(
             name=options["name"], aliases=options["alias"], enabled=True, **fields
         )
