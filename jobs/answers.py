@@ -45,6 +45,10 @@ class _Usage(Struct):
     output_tokens_details: _Details | None = None
 
 
+_NO_USAGE = _Usage()
+_NO_DETAILS = _Details()
+
+
 class _Message(Struct):
     content: Any = None
     tool_calls: Any = None
@@ -100,9 +104,9 @@ def read_answer(status_code: int, body: bytes) -> Answer:
         except (msgspec.ValidationError, UnicodeEncodeError):
             # JSON of another shape: kept as it is, without text and figures.
             return Answer(ok=True, status_code=status_code, body=body)
-    usage = parsed.usage or _Usage()
-    inputs = usage.prompt_tokens_details or usage.input_tokens_details or _Details()
-    outputs = usage.completion_tokens_details or usage.output_tokens_details or _Details()
+    usage = parsed.usage or _NO_USAGE
+    inputs = usage.prompt_tokens_details or usage.input_tokens_details or _NO_DETAILS
+    outputs = usage.completion_tokens_details or usage.output_tokens_details or _NO_DETAILS
     text, finish_reason = _text_of(parsed)
     return Answer(
         ok=True,

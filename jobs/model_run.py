@@ -34,10 +34,12 @@ CHUNKS_AT_ONCE = 16
 EMPTY_CLAIM_PAUSE_S = 0.1
 # How much work lies ready, in seconds at the present pace: enough for the next claim to arrive
 # in time, and no more, since what lies here another lane could be doing.
-AHEAD_S = 0.3
+AHEAD_S = 0.5
 AHEAD_MIN = 32
+AHEAD_WINDOWS = 8
 RETRY_STATUS = frozenset({429, 503})
 SUSPICIOUS_STATUS = frozenset({500, 502, 504})
+DOUBTFUL_STATUS = RETRY_STATUS | SUSPICIOUS_STATUS
 BACKOFF_MIN_S = 0.5
 BACKOFF_MAX_S = 30.0
 
@@ -122,6 +124,9 @@ class ModelRun:
     _looked_at: float = field(default_factory=time.monotonic)
     _ahead: int = AHEAD_MIN
     _fault: BaseException | None = None
+    # Django's settings are looked up anew at each access, which shows on this path.
+    _timeout_s: float = field(default_factory=lambda: settings.REQUEST_TIMEOUT_S)
+    _tries: int = field(default_factory=lambda: settings.REQUEST_TRIES)
     _room: asyncio.Event = field(default_factory=asyncio.Event)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _death_watch: asyncio.Task[bool] | None = None
@@ -254,7 +259,7 @@ class ModelRun:
             if self._queue.qsize() < self._ahead:
                 self._changed.set()
             work.task = task
-            work.deadline = time.monotonic() + settings.REQUEST_TIMEOUT_S
+            work.deadline = time.monotonic() + self._timeout_s
             self._in_flight.add(work)
             try:
                 finished = await self._send(work)
@@ -275,18 +280,28 @@ class ModelRun:
 
     async def _send(self, work: _Work) -> Finished | None:
         """Return the request's final answer, or None if it is not to be answered here."""
-        for attempt in range(1, settings.REQUEST_TRIES + 1):
+        attempt = 0
+        while True:
+            attempt += 1
+            error, reply = "", None
             started = time.monotonic()
-            reply, error = await self._ask(work)
-            if reply is not None and reply.status not in RETRY_STATUS | SUSPICIOUS_STATUS:
+            try:
+                reply = await self.client.post(work.held.chunk.endpoint, work.line.body)
+            except ConnectionLost as lost:
+                error = str(lost)
+            if reply is not None and reply.status not in DOUBTFUL_STATUS:
                 break
+            if reply is None or reply.status in SUSPICIOUS_STATUS:
+                # vLLM answers 500 to every request when the core behind its server has died.
+                await self._watch_death()
             if self._engine_died:
                 self._lost.append(work)
                 return None
             if reply is not None and reply.status not in RETRY_STATUS:
                 break
-            if attempt < settings.REQUEST_TRIES:
-                await asyncio.sleep(_backoff_s(attempt, reply))
+            if attempt >= self._tries:
+                break
+            await asyncio.sleep(_backoff_s(attempt, reply))
         if work.dropped:
             return None
         if reply is None:
@@ -298,20 +313,8 @@ class ModelRun:
     def _timed_out(self, work: _Work) -> Finished | None:
         if work.dropped:
             return None
-        timeout_s = settings.REQUEST_TIMEOUT_S
-        answer = failure("request_timeout", f"No answer within {timeout_s:g} seconds.")
-        return self._finish(work, answer, work.deadline - timeout_s)
-
-    async def _ask(self, work: _Work) -> tuple[Reply | None, str]:
-        try:
-            reply = await self.client.post(work.held.chunk.endpoint, work.line.body)
-        except ConnectionLost as error:
-            await self._watch_death()
-            return None, str(error)
-        if reply.status in SUSPICIOUS_STATUS:
-            # vLLM answers so for every request when the core behind its server has died.
-            await self._watch_death()
-        return reply, ""
+        answer = failure("request_timeout", f"No answer within {self._timeout_s:g} seconds.")
+        return self._finish(work, answer, work.deadline - self._timeout_s)
 
     async def _watch_death(self) -> None:
         """Find out once for all requests that were hit whether the engine is gone."""
@@ -382,7 +385,7 @@ class ModelRun:
         cleared, self._cleared = self._cleared, []
         now = time.monotonic()
         pace = len(group) / max(0.02, now - self._committed_at)
-        self._ahead = max(AHEAD_MIN, min(4 * self.window, int(pace * AHEAD_S)))
+        self._ahead = max(AHEAD_MIN, min(AHEAD_WINDOWS * self.window, int(pace * AHEAD_S)))
         self._committed_at = now
         if cleared:
             await self.host.db(clear_suspects, request_ids=cleared)

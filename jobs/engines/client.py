@@ -54,6 +54,7 @@ class EngineClient:
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=10),
             headers={"Content-Type": "application/json", **endpoint.headers},
             cookie_jar=aiohttp.DummyCookieJar(),
+            skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent"),
         )
 
     async def __aenter__(self) -> EngineClient:
@@ -75,14 +76,13 @@ class EngineClient:
         if url is None:
             url = self._urls[path] = yarl.URL(f"{self._base}{path}")
         try:
-            async with self._session.post(url, data=body) as response:
-                return Reply(
-                    response.status,
-                    await response.read(),
-                    _seconds(response.headers.get("Retry-After")),
-                )
+            # Reading to the end gives the connection back, and a failed read closes it.
+            response = await self._session.post(url, data=body)
+            content = await response.read()
         except (aiohttp.ClientError, OSError) as error:
             raise ConnectionLost(f"{type(error).__name__}: {error}") from error
+        after = None if response.status == 200 else response.headers.get("Retry-After")
+        return Reply(response.status, content, _seconds(after))
 
     async def is_healthy(self) -> bool:
         """Ask vLLM's own health route, which knows whether the engine behind it is dead."""
