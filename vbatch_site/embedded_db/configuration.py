@@ -85,8 +85,8 @@ def _settings(place: Place) -> str:
     }
     lines = [f"{name} = {_quoted(str(value))}\n" for name, value in values.items()]
     head = (
-        "# Written at each start. To change a setting for good, use ALTER SYSTEM (manage.py db "
-        "shell): it wins over this file.\n"
+        f"# The database of {str(place.data_dir)!a}. Written at each start: to change a setting "
+        "for good, use ALTER SYSTEM (manage.py db shell), which wins over this file.\n"
     )
     return head + "".join(lines)
 

@@ -90,12 +90,15 @@ def check_version(place: Place, binaries: Binaries) -> None:
 class Launch:
     """A start under way: `pg_ctl` watches it, so that one that fails is told from a slow one.
 
-    The server belongs to no process of ours: pg_ctl puts it into a session of its own and leaves.
+    The server belongs to no process of ours: pg_ctl puts it into a session of its own and ends.
     """
 
-    def __init__(self, place: Place, account: Account, binaries: Binaries) -> None:
+    def __init__(self, place: Place, account: Account, binaries: Binaries, *, lock: int) -> None:
         write_configuration(place, account)
         self._at = _changed_at(place.home / CONFIG_FILE)
+        # pg_ctl has the lock (its standard input) until the server is up or has failed, also when
+        # we are killed: whoever comes next must not take a server for dead that has not got as
+        # far as its folder. The server itself gets /dev/null from pg_ctl.
         # Relative paths: pg_ctl hands them to a shell.
         command = [binaries.program("pg_ctl"), "start", "-D", "cluster", "-w"]
         with place.start_log.open("wb") as log:
@@ -103,7 +106,7 @@ class Launch:
                 [*command, "-t", str(LONGEST_START_S)],
                 stdout=log,
                 stderr=log,
-                **(account.child_options() | {"cwd": place.home}),
+                **(account.child_options() | {"cwd": place.home, "stdin": lock}),
             )
 
     def is_running(self) -> bool:
@@ -111,12 +114,7 @@ class Launch:
 
     def finish(self) -> None:
         """Collect pg_ctl, which ends within a fraction of a second once the server is up."""
-        try:
-            self._pg_ctl.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            # It only watches, and the server is not its child any more.
-            self._pg_ctl.kill()
-            self._pg_ctl.wait()
+        self._pg_ctl.wait()
 
     def failure(self, place: Place) -> str:
         """Return the server's own last words: from before its log was open, and from the log."""

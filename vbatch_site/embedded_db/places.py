@@ -149,11 +149,10 @@ def locked(place: Place, waiting: Waiting) -> Iterator[int]:
             except FileNotFoundError:
                 current = False
             if current:
-                try:
-                    yield descriptor
-                finally:
-                    # A forked child may have a copy of the descriptor: closing ours is not enough.
-                    fcntl.flock(descriptor, fcntl.LOCK_UN)
+                yield descriptor
+                # A forked child may have a copy of the descriptor: closing ours is not enough.
+                # Not after an error: a start that we gave up on keeps the lock until it is over.
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
                 return
         finally:
             os.close(descriptor)

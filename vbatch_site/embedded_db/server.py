@@ -10,7 +10,7 @@ from enum import Enum
 from pathlib import Path
 
 import psycopg
-from psycopg import sql
+from psycopg import errors, sql
 from psycopg.pq import PGconn, Ping
 
 from vbatch_site.embedded_db.accounts import account_of, choose_account
@@ -40,6 +40,7 @@ CONNECT_TIMEOUT_S = 10
 # Children of a dead postmaster leave by themselves as soon as they notice.
 ORPHANS_LEAVE_S = 5.0
 LOST_SOCKET_S = 15.0
+MOST_LAUNCHES = 3
 FAST_STOP_S = 120.0
 
 
@@ -77,7 +78,7 @@ def ensure_db(data_dir: Path, *, dbname: str = DEFAULT_DBNAME) -> str:
     waiting = Waiting()
     with locked(place, waiting) as lock:
         place = _bring_up(find_place(data_dir)[0], lock=lock, waiting=waiting)
-        if _ask(place, dbname) is Answer.NO_DATABASE:
+        while _ask(place, dbname) is Answer.NO_DATABASE:
             _create_database(place, dbname)
     return place.url(dbname)
 
@@ -147,6 +148,7 @@ def _bring_up(place: Place, *, lock: int, waiting: Waiting) -> Place:
     """
     make_home(place)
     launch: Launch | None = None
+    launches = 0
     silent_since_s: float | None = None
     while True:
         answer = _ask(place, "postgres")
@@ -174,9 +176,11 @@ def _bring_up(place: Place, *, lock: int, waiting: Waiting) -> Place:
                 )
             waiting.step("a server that does not answer yet is in its folder")
             continue
-        if launch is not None:
+        # One that ran beside ours, and made it fail, may have gone since: that deserves a retry.
+        if launch is not None and (silent_since_s is None or launches >= MOST_LAUNCHES):
             raise EmbeddedDbError(launch.failure(place))
         silent_since_s = None
+        launches += 1
         place, launch = _start(place, lock=lock)
 
 
@@ -188,10 +192,12 @@ def _start(place: Place, *, lock: int) -> tuple[Place, Launch]:
     place = settle(place, uid=account.uid, gid=account.gid)
     if exists:
         check_version(place, binaries)
-        _remove_stale_files(place)
+        # Looked at again, since the above took its time: one started by hand may have come up.
+        if not server_processes(place.cluster):
+            _remove_stale_files(place)
     else:
         make_cluster(place, account, binaries, lock=lock)
-    return place, Launch(place, account, binaries)
+    return place, Launch(place, account, binaries, lock=lock)
 
 
 def _remove_stale_files(place: Place) -> None:
@@ -277,4 +283,8 @@ def _create_database(place: Place, dbname: str) -> None:
     with psycopg.connect(
         place.url("postgres"), autocommit=True, connect_timeout=CONNECT_TIMEOUT_S
     ) as link:
-        link.execute(statement)
+        try:
+            link.execute(statement)
+        except (errors.DuplicateDatabase, errors.UniqueViolation):
+            # Its maker was killed and lost the lock, and the server finished the work for it.
+            return
