@@ -13,7 +13,7 @@ PYTEST := $(RUN) -m pytest
 # More options for pytest: make test ARGS="-k cancel -x"
 ARGS ?=
 
-.PHONY: help setup setup-dev demo stop reset test test-fast torture lint lock clean
+.PHONY: help setup setup-dev demo stop reset test test-fast torture lint lock vendor clean
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -52,6 +52,9 @@ lint: setup-dev ## Style, types, import contracts, migrations, deployment checks
 
 lock: setup-dev ## Make the pinned lists again; ARGS=--upgrade moves to newer versions.
 	@$(RUN) requirements/lock.py $(ARGS)
+
+vendor: setup-dev ## Fetch the front-end kit again, from its lockfile.
+	@$(RUN) -m vbatch_site.vendoring
 
 clean: ## Remove .venv and caches; data, models and the database stay.
 	@rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

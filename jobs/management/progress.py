@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
+from collections.abc import Callable
 
 from openai import APIConnectionError, InternalServerError, OpenAI
 from openai.types import Batch
@@ -19,21 +21,30 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+Look = Callable[[Batch | None], None]
+
 ENDED = ("completed", "failed", "expired", "cancelled")
 POLL_S = 1.0
 # Where there is no terminal, a line is printed this often, and when something happens.
 PLAIN_EVERY_S = 15.0
 
 
-def follow(client: OpenAI, batch_id: str) -> Batch:
-    """Poll a batch until it has ended, and show on stderr how far it is.
+def follow(
+    client: OpenAI,
+    batch_id: str,
+    *,
+    console: Console | None = None,
+    look: Look = lambda batch: None,
+) -> Batch:
+    """Poll a batch until it has ended, and show on stderr (or `console`) how far it is.
 
-    A server that is away for a while is waited for: the batch is safe there.
+    A server that is away for a while is waited for: the batch is safe there. `look` is called
+    with each answer, None while the server is away; what it raises ends the following.
     """
-    console = Console(stderr=True)
+    console = console or Console(stderr=True)
     if console.is_terminal:
-        return _follow_live(client, batch_id, console)
-    return _follow_plainly(client, batch_id)
+        return _follow_live(client, batch_id, console, look)
+    return _follow_plainly(client, batch_id, look)
 
 
 def describe(batch: Batch) -> str:
@@ -52,7 +63,7 @@ def _poll(client: OpenAI, batch_id: str) -> Batch | str:
         return f"the server does not answer ({type(error).__name__}); trying again"
 
 
-def _follow_live(client: OpenAI, batch_id: str, console: Console) -> Batch:
+def _follow_live(client: OpenAI, batch_id: str, console: Console, look: Look) -> Batch:
     columns = (
         SpinnerColumn(),
         BarColumn(),
@@ -66,6 +77,7 @@ def _follow_live(client: OpenAI, batch_id: str, console: Console) -> Batch:
         task: TaskID | None = None
         while True:
             found = _poll(client, batch_id)
+            look(None if isinstance(found, str) else found)
             if task is None:
                 task = progress.add_task("", total=None)
             if isinstance(found, str):
@@ -83,16 +95,19 @@ def _follow_live(client: OpenAI, batch_id: str, console: Console) -> Batch:
             time.sleep(POLL_S)
 
 
-def _follow_plainly(client: OpenAI, batch_id: str) -> Batch:
+def _follow_plainly(client: OpenAI, batch_id: str, look: Look) -> Batch:
     said, said_at = "", 0.0
     started_at = time.monotonic()
     first: tuple[float, int] | None = None
     while True:
         found = _poll(client, batch_id)
+        look(None if isinstance(found, str) else found)
         now = time.monotonic()
         words = found if isinstance(found, str) else describe(found)
         ended = not isinstance(found, str) and found.status in ENDED
-        if words != said or ended or now - said_at >= PLAIN_EVERY_S:
+        # Seconds and percentages in the words change all the time, and are no news.
+        news = re.sub(r"[0-9]+", "", words)
+        if news != said or ended or now - said_at >= PLAIN_EVERY_S:
             progress = ""
             if not isinstance(found, str) and found.request_counts and found.request_counts.total:
                 counts = found.request_counts
@@ -100,7 +115,7 @@ def _follow_plainly(client: OpenAI, batch_id: str) -> Batch:
                 first = first or (now, done)
                 progress = f" {done}/{counts.total}{_left(first, now, done, counts.total)}"
             print(f"{now - started_at:7.0f} s {words}{progress}", file=sys.stderr, flush=True)
-            said, said_at = words, now
+            said, said_at = news, now
         if not isinstance(found, str) and ended:
             return found
         time.sleep(POLL_S)

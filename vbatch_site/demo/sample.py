@@ -11,12 +11,12 @@ from django.conf import settings
 from openai import OpenAI
 from openai.types import Batch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from jobs.management.progress import follow
 
 EXAMPLES = Path(settings.BASE_DIR) / "examples" / "questions.jsonl"
 # Answers that a person would like to read first.
 SHOWN = ("sky", "haiku-rain", "math-apples", "email-thanks")
-POLL_S = 0.5
 
 
 def submit(client: OpenAI) -> Batch:
@@ -31,30 +31,21 @@ def submit(client: OpenAI) -> Batch:
 def watch(
     client: OpenAI, batch: Batch, *, console: Console, check: Callable[[], None]
 ) -> tuple[Batch, float]:
-    """Show the batch's progress until it has ended; return it and the seconds of answering."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    first_at = time.monotonic()
-    with Progress(*columns, console=console) as progress:
-        bar = progress.add_task("Waiting", total=None)
-        while True:
-            check()
-            batch = client.batches.retrieve(batch.id)
-            counts = batch.request_counts
-            total = counts.total if counts else 0
-            done = counts.completed + counts.failed if counts else 0
-            if not done:
-                first_at = time.monotonic()
-            waiting = (batch.model_extra or {}).get("waiting_for")
-            words = f"Waiting for {waiting}" if waiting else "Answering"
-            progress.update(bar, total=total or None, completed=done, description=words)
-            if batch.status in ("completed", "failed", "expired", "cancelled"):
-                return batch, time.monotonic() - first_at
-            time.sleep(POLL_S)
+    """Show the batch's progress until it has ended; return it and the seconds of answering.
+
+    Those run from the last look before the first answer: the engine's start is left out.
+    """
+    started_at = time.monotonic()
+
+    def look(found: Batch | None) -> None:
+        nonlocal started_at
+        check()
+        counts = found.request_counts if found else None
+        if counts is None or not counts.completed + counts.failed:
+            started_at = time.monotonic()
+
+    batch = follow(client, batch.id, console=console, look=look)
+    return batch, time.monotonic() - started_at
 
 
 def show_answers(client: OpenAI, batch: Batch, *, console: Console) -> None:

@@ -19,13 +19,9 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def get_connection_params(self) -> dict[str, Any]:
         params = super().get_connection_params()
-        cls = type(self)
-        if cls._address is None:
-            cls._address = conninfo_to_dict(ensure_db(settings.DATA_DIR))
-        address = dict(cls._address)
-        # Tests and the `postgres` maintenance connection bring their own database name.
-        address["dbname"] = params.get("dbname") or address["dbname"]
-        return {**params, **address}
+        if type(self)._address is None:
+            self._start()
+        return {**params, **self._place(params)}
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
         try:
@@ -33,5 +29,14 @@ class DatabaseWrapper(base.DatabaseWrapper):
         except OperationalError:
             # Nobody supervises the embedded server but those who need it: start it again if it
             # died, then try once more; a second failure is a real one.
-            ensure_db(settings.DATA_DIR)
-            return super().get_new_connection(conn_params)
+            self._start()
+            return super().get_new_connection({**conn_params, **self._place(conn_params)})
+
+    @classmethod
+    def _start(cls) -> None:
+        cls._address = conninfo_to_dict(ensure_db(settings.DATA_DIR))
+
+    def _place(self, params: dict[str, Any]) -> dict[str, Any]:
+        """Return where the server is; tests and maintenance bring their own database name."""
+        address = dict(type(self)._address or {})
+        return {**address, "dbname": params.get("dbname") or address["dbname"]}
