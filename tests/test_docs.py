@@ -53,7 +53,11 @@ def test_every_make_target_in_the_documents_exists():
 
 
 @pytest.mark.parametrize(
-    "address", sorted(set(re.findall(r"`(/(?:v1/)?[a-z][a-z/-]*)`", TEXT)) - {"/v1/score", "/v1/rerank"})
+    "address",
+    sorted(
+        set(re.findall(r"`(/(?:v1/)?[a-z][a-z/-]*)`", TEXT))
+        - {"/v1/score", "/v1/rerank", "/var/lib/vbatch"}
+    ),
 )
 def test_every_address_in_the_documents_resolves(address):
     assert resolve(address if address != "/admin" else "/admin/")

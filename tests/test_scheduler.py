@@ -50,7 +50,10 @@ def test_an_idle_lane_takes_priority_then_age():
 
 
 def test_an_idle_lane_helps_first_where_nobody_does():
-    found = [candidate(1, priority=1, waited_s=99, served_elsewhere=True), candidate(2, priority=-1)]
+    found = [
+        candidate(1, priority=1, waited_s=99, served_elsewhere=True),
+        candidate(2, priority=-1),
+    ]
     assert choose(found, loaded_model_id=None, now=NOW) == 2
 
 
