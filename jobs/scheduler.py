@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db.models import Exists, Max, Min, OuterRef, Q
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from jobs.models import Batch, Chunk, Lane, LaneModel, ServedModel
@@ -56,14 +57,15 @@ def claimable_models(lane: Lane) -> list[Candidate]:
     """Return the models for which this lane could claim a chunk now."""
     now = timezone.now()
     due = Chunk.objects.filter(
-        Q(state=ChunkState.OPEN) | Q(state=ChunkState.CLAIMED, lease_until__lt=now),
+        # Leases are by the database's clock, as in the claim itself.
+        Q(state=ChunkState.OPEN) | Q(state=ChunkState.CLAIMED, lease_until__lt=Now()),
         batch=OuterRef("pk"),
     )
     batches = Batch.objects.filter(
         Exists(due),
         state=BatchState.IN_PROGRESS,
         paused_at=None,
-        expires_at__gt=now,
+        expires_at__gt=Now(),
         model__enabled=True,
     )
     upstream = ~Q(model__upstream_url="")

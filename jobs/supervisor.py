@@ -16,6 +16,7 @@ from typing import IO
 import structlog
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
+from django.db.models.functions import Now
 from django.utils import timezone
 from django_q.tasks import async_task
 
@@ -35,7 +36,7 @@ log = structlog.get_logger()
 STEP_S = 0.2
 SWEEP_EVERY_S = 2.0
 # A batch that still validates after this time gets its bell rung again, each as often.
-VALIDATE_AGAIN_S = 15.0
+VALIDATE_AGAIN_S = 10.0
 CONTROL = "control"
 
 
@@ -139,8 +140,13 @@ class Supervisor:
             self._beat_at = now
             fleet.beat(worker_id=self._worker_id)
         for lane_id, cluster in self._clusters.items():
-            if cluster.step() and lane_id is not None:
+            if not cluster.step():
+                continue
+            if lane_id is not None:
                 lanes.forget_task(lane_id=lane_id)
+            else:
+                # A call that the cluster of before had taken up is lost with it.
+                self._call_validation(older_than_s=0.0)
         self._watch_sampler()
         rows = {lane.pk: lane for lane in self._lanes()}
         for lane_id, slot in self._slots.items():
@@ -177,12 +183,15 @@ class Supervisor:
         if overdue_batches():
             async_task("jobs.tasks.sweep", cluster=CONTROL)
         if now - self._validated_at >= VALIDATE_AGAIN_S:
-            self._validated_at = now
-            late = timezone.now() - timedelta(seconds=VALIDATE_AGAIN_S)
-            for batch_id in Batch.objects.filter(
-                state=BatchState.VALIDATING, created_at__lt=late
-            ).values_list("pk", flat=True):
-                async_task("jobs.tasks.validate", batch_id, cluster=CONTROL)
+            self._call_validation(older_than_s=VALIDATE_AGAIN_S)
+
+    def _call_validation(self, *, older_than_s: float) -> None:
+        self._validated_at = time.monotonic()
+        late = timezone.now() - timedelta(seconds=older_than_s)
+        for batch_id in Batch.objects.filter(
+            state=BatchState.VALIDATING, created_at__lt=late
+        ).values_list("pk", flat=True):
+            async_task("jobs.tasks.validate", batch_id, cluster=CONTROL)
 
     # --- Ending ----------------------------------------------------------------------------------
 
@@ -206,7 +215,7 @@ class Supervisor:
         log.info("worker_stopped", worker=self._name)
 
     def _lanes_at_work(self) -> bool:
-        since = timezone.now() - timedelta(seconds=lanes.TASK_STALE_AFTER_S)
+        since = Now() - timedelta(seconds=lanes.TASK_STALE_AFTER_S)
         return Lane.objects.filter(pk__in=self._lane_ids, task_seen_at__gte=since).exists()
 
     def _beat_while_draining(self) -> None:

@@ -14,6 +14,7 @@ from marshmallow import ValidationError
 
 from vbatch_site.logs import logging_config
 from vbatch_site.secret import load_secret_key
+from vbatch_site.version import VERSION
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -271,7 +272,7 @@ REST_FRAMEWORK = {
 SPECTACULAR_SETTINGS = {
     "TITLE": "vbatch",
     "DESCRIPTION": "The OpenAI Batch API on your own GPUs.",
-    "VERSION": "1.0.0",
+    "VERSION": VERSION,
     "SERVE_INCLUDE_SCHEMA": False,
     # In place of the hook that gives each set of choices a name of its own.
     "POSTPROCESSING_HOOKS": ["jobs.api.schema.describe_what_is_taken"],
