@@ -83,6 +83,7 @@ class _Work:
     deadline: float = 0.0
     dropped: bool = False
     late: bool = False
+    answered: bool = False
 
     @property
     def is_aborted(self) -> bool:
@@ -213,9 +214,8 @@ class ModelRun:
             for work in group:
                 self._queue.put_nowait(work)
             await self._settle_in_flight()
-            self._cleared += [
-                w.line.request_id for w in group if w not in self._lost and not w.dropped
-            ]
+            # Only what was answered: of the others, one may just have killed the engine.
+            self._cleared += [w.line.request_id for w in group if w.answered]
         for work in aside:
             self._queue.put_nowait(work)
 
@@ -274,6 +274,7 @@ class ModelRun:
             if finished is None:
                 continue
             self._finished.append(finished)
+            work.answered = True
             work.held.open_lines -= 1
             if len(self._finished) >= 4 * GROUP:
                 self._room.clear()

@@ -60,7 +60,11 @@ def engine_command(
 
 
 def engine_env(
-    *, environment: EngineEnvironment, gpus: Sequence[int], base: Mapping[str, str]
+    *,
+    environment: EngineEnvironment,
+    gpus: Sequence[int],
+    folder: Path,
+    base: Mapping[str, str],
 ) -> dict[str, str]:
     """Return the environment of the engine: `base` without secrets, and what makes it fast.
 
@@ -69,6 +73,8 @@ def engine_env(
     """
     env = {key: value for key, value in base.items() if key not in _SECRETS}
     env["VLLM_NO_USAGE_STATS"] = "1"
+    # Where it makes its inner sockets, which a killed one leaves behind.
+    env["VLLM_RPC_BASE_PATH"] = str(folder)
     # Else a redirect leads past the hosts that are allowed.
     env["VLLM_MEDIA_URL_ALLOW_REDIRECTS"] = "0"
     if gpus:

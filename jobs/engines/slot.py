@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from django.conf import settings
 
 from jobs.engines.command import engine_command, engine_env, max_num_seqs
 from jobs.engines.environment import engine_environment
+from jobs.engines.folder import fresh_folder
 from jobs.engines.health import HealthProbe
 from jobs.engines.log import failure_reason, phase, rotate, tail
 from jobs.guarded import Guarded
@@ -52,7 +52,10 @@ class EngineSlot:
         """Bring the engine one step nearer to what the lane's row wants."""
         process = self._process
         if process is None:
-            if lane.wanted_model_id and lane.engine_state == EngineState.STOPPED and not draining:
+            if lane.engine_state not in (EngineState.STOPPED, EngineState.DIED):
+                # Its end could not be written down: the database was away at that moment.
+                self._note_end(EngineState.DIED, generation=lane.generation)
+            elif lane.wanted_model_id and lane.engine_state == EngineState.STOPPED and not draining:
                 self._start(lane)
         elif self._stop_at is not None:
             if not process.is_running or time.monotonic() > self._stop_at:
@@ -91,15 +94,11 @@ class EngineSlot:
             )
             return
         gpus = lane.gpus if lane.kind == LaneKind.GPU else []
-        # A UNIX socket's path has little more than 100 characters, so the name is a digest.
-        key = hashlib.sha256(f"{settings.DATA_DIR}{self._marker}{lane.name}".encode()).hexdigest()
-        socket = settings.RUN_DIR / f"e{key[:10]}.sock"
-        if len(str(socket)) > 100:
-            socket = Path("/tmp") / f"vbatch-{os.getuid()}-{key[:16]}.sock"
-        socket.unlink(missing_ok=True)
         self._log = settings.LOG_DIR / f"engine-{lane.worker.name}-{lane.name}.log"
-        rotate(self._log)
         try:
+            rotate(self._log)
+            folder = fresh_folder(f"{lane.worker.name}-{lane.name}")
+            socket = folder / "api.sock"
             running = max_num_seqs(
                 engine_args=model.engine_args, gpu_memory_bytes=_memory_of(lane, gpus)
             )
@@ -113,8 +112,8 @@ class EngineSlot:
                 gpus=gpus,
                 running=running,
             )
-        except (ValueError, IndexError) as error:
-            reason = f"The engine arguments cannot be read: {error}"
+        except (ValueError, IndexError, OSError) as error:
+            reason = f"The engine cannot be started: {error}"
             note_load_failure(lane_id=lane.pk, model_id=model.pk, reason=reason)
             return
         self._generation = start_engine(
@@ -126,7 +125,7 @@ class EngineSlot:
         )
         self._process = Guarded(
             command=command,
-            env=engine_env(environment=environment, gpus=gpus, base=os.environ),
+            env=engine_env(environment=environment, gpus=gpus, folder=folder, base=os.environ),
             log=self._log,
             marker=self._marker,
         )
@@ -193,9 +192,12 @@ class EngineSlot:
             return
         self._process = self._probe = self._model_id = self._stop_at = None
         self._is_ready = False
+        self._note_end(state, generation=self._generation, error=error)
+
+    def _note_end(self, state: EngineState, *, generation: int, error: str = "") -> None:
         set_engine(
             lane_id=self._lane_id,
-            generation=self._generation,
+            generation=generation,
             engine_state=state,
             engine_error=error[:4_000],
             engine_progress="",
