@@ -107,8 +107,11 @@ def _descendants(pid: int) -> dict[int, str]:
         return found
     for child in children:
         try:
+            # In its group: a helper that one of them starts in a session of its own may end.
+            if os.getpgid(child.pid) != pid:
+                continue
             status = child.status()
-        except psutil.NoSuchProcess:
+        except (psutil.NoSuchProcess, ProcessLookupError):
             continue
         if status != psutil.STATUS_ZOMBIE:
             found[child.pid] = status

@@ -6,6 +6,7 @@ import asyncio
 import functools
 import gc
 import os
+import resource
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +29,8 @@ log = structlog.get_logger()
 # How long an idle lane looks for more before its task ends; a later batch then calls it again.
 LINGER_S = 5.0
 LOOK_EVERY_S = 0.1
+# For all that is not a connection to the engine.
+OPEN_FILES_KEPT = 100
 SWITCH_LOOK_EVERY_S = 5.0
 # How long the database may be away before the task gives up and is called again later.
 DB_PATIENCE_S = 120.0
@@ -42,6 +45,8 @@ def work(lane_id: int) -> None:
     token = lanes.start_task(lane_id=lane_id)
     if token is None:
         return
+    # What is garbage now must not be frozen with the rest: it would stay for ever.
+    gc.collect()
     gc.freeze()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -184,17 +189,40 @@ class LaneTask:
 
     async def _serve_upstreams(self) -> None:
         runs: dict[int, asyncio.Task[None]] = {}
+        try:
+            await self._serve_due_upstreams(runs)
+        finally:
+            for task in runs.values():
+                task.cancel()
+            await asyncio.gather(*runs.values(), return_exceptions=True)
+
+    async def _serve_due_upstreams(self, runs: dict[int, asyncio.Task[None]]) -> None:
         idle_since = time.monotonic()
         while await self.tick() and (runs or time.monotonic() - idle_since < LINGER_S):
             for model_id in [key for key, task in runs.items() if task.done()]:
-                runs.pop(model_id).result()
+                await self._conclude(model_id, runs.pop(model_id))
                 idle_since = time.monotonic()
             lane = await self._refresh()
             for model in await self.db(_due_upstreams, lane=lane, busy=set(runs)):
                 runs[model.pk] = asyncio.create_task(self._serve_upstream(model))
             await asyncio.sleep(LOOK_EVERY_S)
-        if runs:
-            await asyncio.gather(*runs.values())
+        for model_id, task in list(runs.items()):
+            await asyncio.wait([task])
+            await self._conclude(model_id, runs.pop(model_id))
+
+    async def _conclude(self, model_id: int, task: asyncio.Task[None]) -> None:
+        """Take note of a run's end; a fault withholds its own model, and stops no other."""
+        error = task.exception()
+        if isinstance(error, LostLane):
+            raise error
+        if error is not None:
+            log.error("upstream_run_failed", lane=self.lane_id, model=model_id, exc_info=error)
+            await self.db(
+                lanes.note_load_failure,
+                lane_id=self.lane_id,
+                model_id=model_id,
+                reason=f"{type(error).__name__}: {error}",
+            )
 
     async def _serve_upstream(self, model: ServedModel) -> None:
         key = os.environ.get(model.upstream_key_env, "") if model.upstream_key_env else ""
@@ -211,7 +239,11 @@ class LaneTask:
     ) -> None:
         started = time.monotonic()
         run = ModelRun(
-            host=self, client=client, model_id=model.pk, window=window, owns_engine=owns_engine
+            host=self,
+            client=client,
+            model_id=model.pk,
+            window=min(window, open_files_left()),
+            owns_engine=owns_engine,
         )
         await run.run()
         log.info(
@@ -221,6 +253,12 @@ class LaneTask:
             answered=run.answered,
             seconds=round(time.monotonic() - started, 1),
         )
+
+
+def open_files_left() -> int:
+    """Return how many connections may be open at once: each takes one of the open files."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(1, soft - OPEN_FILES_KEPT)
 
 
 def _close_connection() -> None:

@@ -13,7 +13,7 @@ import structlog
 from django.conf import settings
 
 from jobs.answers import failure, read_answer
-from jobs.engines.client import ConnectionLost, EngineClient, Reply
+from jobs.engines.client import ConnectionLost, EngineClient, NotSendable, Reply
 from jobs.services.chunks import (
     CHUNK_LINES,
     ClaimedChunk,
@@ -117,6 +117,7 @@ class ModelRun:
     _suspects: dict[str, list[_Work]] = field(default_factory=dict)
     _cleared: list[int] = field(default_factory=list)
     _dropped_chunks: list[ClaimedChunk] = field(default_factory=list)
+    _aside: list[_Work] = field(default_factory=list)
     _interrupted: list[_Work] = field(default_factory=list)
     _stopping: bool = False
     _leaving: bool = False
@@ -195,6 +196,9 @@ class ModelRun:
             model_id=self.model_id,
             limit=max(1, min(CHUNKS_AT_ONCE, missing // CHUNK_LINES)),
         )
+        # The database may have been away for so long that our own chunk was due again: the
+        # copies under the old claim go, or each line would be worked on twice.
+        self._drop([self._held[chunk.id] for chunk, _ in claimed if chunk.id in self._held])
         for chunk, lines in claimed:
             held = self._held[chunk.id] = _Held(chunk, len(lines))
             for line in lines:
@@ -207,7 +211,7 @@ class ModelRun:
 
     async def _run_suspects(self) -> None:
         """Run each group of suspects alone in the engine, so that a death tells about it."""
-        aside = self._empty_queue()
+        self._aside = self._empty_queue()
         await self._settle_in_flight()
         while self._suspects and not self._engine_died and not self._stopping:
             _, group = self._suspects.popitem()
@@ -216,11 +220,16 @@ class ModelRun:
             await self._settle_in_flight()
             # Only what was answered: of the others, one may just have killed the engine.
             self._cleared += [w.line.request_id for w in group if w.answered]
+        aside, self._aside = self._aside, []
         for work in aside:
             self._queue.put_nowait(work)
 
     async def _settle_in_flight(self) -> None:
         while (self._in_flight or self._queue.qsize()) and not self._engine_died:
+            if self._fault is not None:
+                raise self._fault
+            if self._stopping:
+                return
             await self._pause(0.02)
 
     def _empty_queue(self) -> list[_Work]:
@@ -290,6 +299,8 @@ class ModelRun:
                 reply = await self.client.post(work.held.chunk.endpoint, work.line.body)
             except ConnectionLost as lost:
                 error = str(lost)
+            except NotSendable as reason:
+                return self._finish(work, failure("request_not_sendable", str(reason)), started)
             if reply is not None and reply.status not in DOUBTFUL_STATUS:
                 break
             if reply is None or reply.status in SUSPICIOUS_STATUS:
@@ -399,10 +410,14 @@ class ModelRun:
                 h
                 for h in list(self._held.values())
                 if h.chunk in held
-                and (h.chunk.id not in result.held or h.chunk.batch_id not in result.going_on)
+                and (
+                    (h.chunk.id, h.chunk.attempt) not in result.held
+                    or h.chunk.batch_id not in result.going_on
+                )
             )
             for chunk in done:
-                self._held.pop(chunk.id, None)
+                if chunk.id in self._held and self._held[chunk.id].chunk is chunk:
+                    del self._held[chunk.id]
         self._room.set()
         self._changed.set()
 
@@ -416,6 +431,7 @@ class ModelRun:
                 work.dropped = True
             else:
                 self._queue.put_nowait(work)
+        self._aside = [w for w in self._aside if w.held.chunk.id not in ids]
         for key, group in list(self._suspects.items()):
             self._suspects[key] = [w for w in group if w.held.chunk.id not in ids]
         for work in self._in_flight:

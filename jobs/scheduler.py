@@ -31,7 +31,11 @@ class Candidate:
 
 
 def choose(
-    candidates: list[Candidate], *, loaded_model_id: int | None, now: datetime
+    candidates: list[Candidate],
+    *,
+    loaded_model_id: int | None,
+    now: datetime,
+    loaded_at: datetime | None = None,
 ) -> int | None:
     """Return the id of the model to work for, or None where nothing is to be done.
 
@@ -47,8 +51,11 @@ def choose(
     if loaded is None:
         return others[0].model_id if others else None
     for other in sorted(others, key=lambda c: c.waiting_since):
+        # Counted from the last switch at the earliest: else two models whose batches are both
+        # old would take the lane from each other after every load.
+        waiting_since = max(other.waiting_since, loaded_at or other.waiting_since)
         patience_s = max(SWITCH_AFTER_S, SWITCH_AFTER_LOADS * other.load_s)
-        if not other.served_elsewhere and now - other.waiting_since > timedelta(seconds=patience_s):
+        if not other.served_elsewhere and now - waiting_since > timedelta(seconds=patience_s):
             return other.model_id
     return loaded.model_id
 
@@ -103,5 +110,10 @@ def claimable_models(lane: Lane) -> list[Candidate]:
 def next_model(lane: Lane) -> ServedModel | None:
     """Return the model that the lane should work for now, None where nothing is due."""
     loaded = lane.engine_model_id if lane.engine_state == EngineState.READY else None
-    chosen = choose(claimable_models(lane), loaded_model_id=loaded, now=timezone.now())
+    chosen = choose(
+        claimable_models(lane),
+        loaded_model_id=loaded,
+        now=timezone.now(),
+        loaded_at=lane.engine_ready_at,
+    )
     return ServedModel.objects.get(pk=chosen) if chosen is not None else None

@@ -7,11 +7,11 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 from types import FrameType
-from typing import IO
+from typing import IO, TypeVar
 
 import structlog
 from django.conf import settings
@@ -33,8 +33,12 @@ from jobs.states import BatchState, LaneKind
 
 log = structlog.get_logger()
 
+T = TypeVar("T")
+
 STEP_S = 0.2
 SWEEP_EVERY_S = 2.0
+SWEEP_FILES_EVERY_S = 60.0
+VALIDATE_AT_ONCE = 20
 # A batch that still validates after this time gets its bell rung again, each as often.
 VALIDATE_AGAIN_S = 10.0
 CONTROL = "control"
@@ -60,6 +64,7 @@ class Supervisor:
         self._sampler: Guarded | None = None
         self._beat_at = 0.0
         self._swept_at = 0.0
+        self._files_swept_at = 0.0
         self._validated_at = time.monotonic()
 
     def run(self) -> None:
@@ -130,8 +135,7 @@ class Supervisor:
         try:
             self._step(draining=draining)
         except (DatabaseError, InterfaceError) as error:
-            log.warning("database_away", error=str(error).strip().partition("\n")[0][:200])
-            connection.close()
+            _note_absence(error)
             time.sleep(STEP_S)
 
     def _step(self, *, draining: bool) -> None:
@@ -182,6 +186,9 @@ class Supervisor:
                 lanes.kick_lane(lane)
         if overdue_batches():
             async_task("jobs.tasks.sweep", cluster=CONTROL)
+        if now - self._files_swept_at >= SWEEP_FILES_EVERY_S:
+            self._files_swept_at = now
+            async_task("jobs.tasks.sweep_files", cluster=CONTROL)
         if now - self._validated_at >= VALIDATE_AGAIN_S:
             self._call_validation(older_than_s=VALIDATE_AGAIN_S)
 
@@ -190,7 +197,7 @@ class Supervisor:
         late = timezone.now() - timedelta(seconds=older_than_s)
         for batch_id in Batch.objects.filter(
             state=BatchState.VALIDATING, created_at__lt=late
-        ).values_list("pk", flat=True):
+        ).values_list("pk", flat=True)[:VALIDATE_AT_ONCE]:
             async_task("jobs.tasks.validate", batch_id, cluster=CONTROL)
 
     # --- Ending ----------------------------------------------------------------------------------
@@ -199,20 +206,31 @@ class Supervisor:
         """Let the lanes hand in what they have, then end everything, within `DRAIN_S`."""
         log.info("worker_draining", worker=self._name)
         deadline = time.monotonic() + settings.DRAIN_S
-        fleet.drain_worker(worker_id=self._worker_id)
-        while time.monotonic() < deadline and self._lanes_at_work():
-            self._beat_while_draining()
+        self._insist(lambda: fleet.drain_worker(worker_id=self._worker_id), deadline)
+        while time.monotonic() < deadline and self._insist(self._lanes_at_work, deadline):
+            self._insist(self._beat_while_draining, deadline)
             time.sleep(STEP_S)
         for cluster in self._clusters.values():
             cluster.terminate()
         for slot in self._slots.values():
-            slot.kill()
+            self._insist(slot.kill, deadline)
         while time.monotonic() < deadline and any(
             cluster.is_running for cluster in self._clusters.values()
         ):
             time.sleep(STEP_S)
-        fleet.stop_worker(worker_id=self._worker_id)
+        self._insist(lambda: fleet.stop_worker(worker_id=self._worker_id), deadline)
         log.info("worker_stopped", worker=self._name)
+
+    def _insist(self, call: Callable[[], T], deadline: float) -> T | None:
+        """Call until the database, which may be away, has taken it; None if it never did."""
+        while True:
+            try:
+                return call()
+            except (DatabaseError, InterfaceError) as error:
+                _note_absence(error)
+                if time.monotonic() > deadline:
+                    return None
+                time.sleep(STEP_S)
 
     def _lanes_at_work(self) -> bool:
         since = Now() - timedelta(seconds=lanes.TASK_STALE_AFTER_S)
@@ -232,3 +250,8 @@ class Supervisor:
             slot.kill()
         if self._sampler is not None:
             self._sampler.kill()
+
+
+def _note_absence(error: Exception) -> None:
+    log.warning("database_away", error=str(error).strip().partition("\n")[0][:200])
+    connection.close()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from jobs.models import Batch
 from jobs.services import batches, files, validation
 
@@ -20,17 +18,15 @@ def validate(batch_id: int) -> None:
     files.drop_deleted_input(batch_id=batch_id)
 
 
-def settle(batch_id: int) -> None:
-    """Settle a cancelled batch, after its lanes have had the time to hand in what they have."""
-    time.sleep(batches.SETTLE_AFTER_S)
-    batches.settle_batch(batch_id=batch_id)
-
-
 def sweep() -> None:
-    """Do what is overdue: settle, expire, remove the bytes of expired files."""
+    """Settle what was cancelled a while ago, and what has expired."""
     for batch_id in batches.overdue_batches():
         batches.settle_batch(batch_id=batch_id)
-    files.swept_files(limit=100)
+
+
+def sweep_files() -> None:
+    """Hide files that have expired, and remove their bytes."""
+    files.swept_files(limit=1_000)
 
 
 def run_lane(lane_id: int) -> None:

@@ -38,6 +38,15 @@ def test_a_slow_loader_has_to_wait_ten_times_its_load():
     assert choose(found, loaded_model_id=1, now=NOW) == 2
 
 
+def test_two_models_that_both_waited_long_do_not_take_the_lane_from_each_other():
+    found = [candidate(1, waited_s=5_000), candidate(2, waited_s=6_000)]
+    just_loaded = NOW - timedelta(seconds=30)
+    assert choose(found, loaded_model_id=1, now=NOW, loaded_at=just_loaded) == 1
+    assert choose(found, loaded_model_id=2, now=NOW, loaded_at=just_loaded) == 2
+    long_ago = NOW - timedelta(seconds=700)
+    assert choose(found, loaded_model_id=1, now=NOW, loaded_at=long_ago) == 2
+
+
 def test_no_switch_for_a_model_that_another_lane_serves():
     found = [candidate(1), candidate(2, waited_s=9_999, served_elsewhere=True)]
     assert choose(found, loaded_model_id=1, now=NOW) == 1

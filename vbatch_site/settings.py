@@ -119,10 +119,18 @@ else:
             "ENGINE": "vbatch_site.embedded_backend",
             "NAME": "vbatch",
             "CONN_MAX_AGE": 600,
-            "OPTIONS": {},
         }
     }
 DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
+# A database host that vanishes without a word is noticed within half a minute.
+DATABASES["default"]["OPTIONS"] = {
+    "connect_timeout": 10,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,
+    **DATABASES["default"].get("OPTIONS", {}),
+}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- Django ----------------------------------------------------------------------------------

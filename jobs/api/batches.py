@@ -35,7 +35,7 @@ def batches_of(project: Project) -> QuerySet[Batch]:
     Whoever looks sees a cancel or an expiry take effect in time, although no worker is alive.
     """
     for batch_id in overdue_batches():
-        settle_batch(batch_id=batch_id)
+        settle_batch(batch_id=batch_id, wait=False)
     return Batch.objects.filter(project=project).select_related(
         "output_file", "error_file", "model"
     )

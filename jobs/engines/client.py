@@ -18,6 +18,10 @@ class ConnectionLost(Exception):
     """The server could not be reached, or went away before its answer was whole."""
 
 
+class NotSendable(Exception):
+    """The request cannot be put on the wire: its body, or the endpoint's address or key."""
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """Where a model's answers come from; `model` is set where it has another name there."""
@@ -69,16 +73,18 @@ class EngineClient:
         await self._session.close()
 
     async def post(self, path: str, body: bytes) -> Reply:
-        """Send one request; raises ConnectionLost where no whole answer came."""
-        if self._endpoint.model:
-            body = with_model(body, self._endpoint.model)
-        url = self._urls.get(path)
-        if url is None:
-            url = self._urls[path] = yarl.URL(f"{self._base}{path}")
+        """Send one request; raises ConnectionLost where no whole answer came, or NotSendable."""
         try:
+            url = self._urls.get(path)
+            if url is None:
+                url = self._urls[path] = yarl.URL(f"{self._base}{path}")
+            if self._endpoint.model:
+                body = with_model(body, self._endpoint.model)
             # Reading to the end gives the connection back, and a failed read closes it.
             response = await self._session.post(url, data=body)
             content = await response.read()
+        except (aiohttp.InvalidURL, ValueError, RecursionError) as error:
+            raise NotSendable(f"{type(error).__name__}: {error}") from error
         except (aiohttp.ClientError, OSError) as error:
             raise ConnectionLost(f"{type(error).__name__}: {error}") from error
         after = None if response.status == 200 else response.headers.get("Retry-After")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -54,6 +55,10 @@ def engine_command(
     ]
     if not _has(extra, "--max-num-seqs", "--max_num_seqs"):
         command += ["--max-num-seqs", str(running)]
+    if not gpus and not _has(extra, "--enable-chunked-prefill", "--no-enable-chunked-prefill"):
+        # On a CPU, vLLM 0.32 dies of a seeded request whose prompt it takes in two parts ("CPU
+        # Generator does not use offset"): so it takes each prompt whole.
+        command.append("--no-enable-chunked-prefill")
     if len(gpus) > 1 and not _has(extra, "--tensor-parallel-size", "-tp"):
         command += ["--tensor-parallel-size", str(len(gpus))]
     return command + extra
@@ -62,6 +67,7 @@ def engine_command(
 def engine_env(
     *,
     environment: EngineEnvironment,
+    engine_args: str,
     gpus: Sequence[int],
     folder: Path,
     base: Mapping[str, str],
@@ -87,6 +93,10 @@ def engine_env(
     if environment.openmp:
         preloads = [p for p in env.get("LD_PRELOAD", "").split(":") if p]
         env["LD_PRELOAD"] = ":".join([environment.openmp, *preloads])
+    if _has(shlex.split(engine_args), "--enforce-eager") or not _has_compiler(env):
+        # vLLM compiles what it needs for logprobs at the first request that asks for them, eager
+        # or not: 14 s in which all stands still, and its death where there is no C++ compiler.
+        env.setdefault("TORCHDYNAMO_DISABLE", "1")
     return env
 
 
@@ -119,6 +129,10 @@ def window_size(running: int) -> int:
     The quarter waits inside the engine, so that a finished request is replaced at once.
     """
     return running + max(1, running // 4)
+
+
+def _has_compiler(env: Mapping[str, str]) -> bool:
+    return shutil.which(env.get("CXX", "g++"), path=env.get("PATH")) is not None
 
 
 def _has(args: Sequence[str], *names: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 KEEP = 5
@@ -15,14 +16,23 @@ _PHASES = (
     (re.compile(r"Starting to load model|Loading (?:safetensors|weights)"), "loading weights"),
     (re.compile(r"Loading safetensors checkpoint shards:\s+(\d+)% "), "loading weights, {0} %"),
     (re.compile(r"Loading weights took"), "weights loaded"),
-    (re.compile(r"Compiling a graph|Dynamo bytecode transform|torch\.compile takes"), "compiling"),
+    (re.compile(r"Compiling a graph|Dynamo bytecode transform|torch\.compile took"), "compiling"),
     (re.compile(r"GPU KV cache size|CPU KV cache size|KV cache size:"), "making the KV cache"),
     (re.compile(r"Capturing (?:CUDA|cudagraph)"), "capturing CUDA graphs"),
     (re.compile(r"Warming up model"), "warming up"),
     (re.compile(r"Starting vLLM (?:API )?server|Route: |Supported tasks"), "opening its server"),
 )
 _ERROR = re.compile(r"(?:^|\s)((?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*(?:Error|Exception|Refused)): (.+)")
-_NOT_THE_CAUSE = ("Engine core initialization failed", "See root cause above")
+# What vLLM's outer processes say of the inner one that failed: the cause stands above it.
+_NOT_THE_CAUSE = (
+    "Engine core initialization failed",
+    "EngineCore encountered an issue",
+    "Worker failed with error",
+)
+# Pydantic counts the faults on one line and names each below it, indented.
+_COUNT_OF_FAULTS = re.compile(r"\d+ validation errors? for (\w+)")
+_PREFIX = re.compile(r"^\(\w+ pid=\d+\) (?:ERROR \S+ \S+ \[[^]]+\] ?)?")
+_END_OF_FAULT = re.compile(r" ?\[type=\w+, input_value=")
 
 
 def rotate(path: Path) -> None:
@@ -51,19 +61,38 @@ def phase(text: str) -> str:
     found, at = "starting", -1
     for pattern, words in _PHASES:
         for match in list(pattern.finditer(text))[-1:]:
-            if match.start() > at:
+            # Of two at one place the later pattern counts, which says more.
+            if match.start() >= at:
                 found, at = words.format(*match.groups()), match.start()
     return found
 
 
 def failure_reason(text: str) -> str:
     """Return the error that a log ends with, the root cause where vLLM names it above."""
-    reasons = [
-        f"{match.group(1).rpartition('.')[2]}: {match.group(2).strip()}"
-        for match in map(_ERROR.search, text.splitlines())
-        if match and not any(words in match.group(2) for words in _NOT_THE_CAUSE)
-    ]
-    if reasons:
-        return reasons[-1][:1_000]
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1][:1_000] if lines else "its log is empty"
+    lines = [_PREFIX.sub("", line) for line in text.splitlines()]
+    causes, others = [], []
+    for number, line in enumerate(lines):
+        match = _ERROR.search(line)
+        if match is None:
+            continue
+        message = match.group(2).strip()
+        if faults := _COUNT_OF_FAULTS.fullmatch(message):
+            message = f"{faults.group(1)}: {_first_fault(lines[number + 1 :]) or message}"
+        reason = f"{match.group(1).rpartition('.')[2]}: {message}"[:1_000]
+        is_cause = not any(words in message for words in _NOT_THE_CAUSE)
+        (causes if is_cause else others).append(reason)
+    if causes or others:
+        return (causes or others)[-1]
+    told = [line.strip() for line in lines if line.strip()]
+    return told[-1][:1_000] if told else "its log is empty"
+
+
+def _first_fault(lines: Sequence[str]) -> str:
+    """Return what pydantic says of the first fault, on one line."""
+    told: list[str] = []
+    for line in lines[:20]:
+        text, *end = _END_OF_FAULT.split(line, maxsplit=1)
+        told.append(text.strip())
+        if end:
+            break
+    return " ".join(words for words in told if words).removeprefix("Value error, ")

@@ -15,6 +15,7 @@ from jobs.engines.environment import engine_environment
 from jobs.engines.folder import fresh_folder
 from jobs.engines.health import HealthProbe
 from jobs.engines.log import failure_reason, phase, rotate, tail
+from jobs.engines.sources import check_there
 from jobs.guarded import Guarded
 from jobs.models import Gpu, Lane, ServedModel
 from jobs.services.lanes import (
@@ -28,6 +29,7 @@ from jobs.states import EngineState, LaneKind
 log = structlog.get_logger()
 
 STOP_S = 5.0
+KILL_WAIT_S = 2.0
 # An engine that answers nothing at all for so long is taken for hung and killed.
 SILENT_S = 120.0
 PROGRESS_EVERY_S = 1.0
@@ -83,7 +85,9 @@ class EngineSlot:
 
     def _start(self, lane: Lane) -> None:
         assert lane.wanted_model_id is not None
-        model = ServedModel.objects.get(pk=lane.wanted_model_id)
+        model = ServedModel.objects.filter(pk=lane.wanted_model_id).first()
+        if model is None:
+            return  # Deleted at this moment; the lane finds out too.
         environment = engine_environment()
         if not environment.version:
             note_load_failure(
@@ -96,6 +100,7 @@ class EngineSlot:
         gpus = lane.gpus if lane.kind == LaneKind.GPU else []
         self._log = settings.LOG_DIR / f"engine-{lane.worker.name}-{lane.name}.log"
         try:
+            check_there(model.source)
             rotate(self._log)
             folder = fresh_folder(f"{lane.worker.name}-{lane.name}")
             socket = folder / "api.sock"
@@ -123,12 +128,26 @@ class EngineSlot:
             version=environment.version,
             max_num_seqs=running,
         )
-        self._process = Guarded(
-            command=command,
-            env=engine_env(environment=environment, gpus=gpus, folder=folder, base=os.environ),
-            log=self._log,
-            marker=self._marker,
-        )
+        secrets = set(ServedModel.objects.values_list("upstream_key_env", flat=True))
+        base = {name: value for name, value in os.environ.items() if name not in secrets}
+        try:
+            self._process = Guarded(
+                command=command,
+                env=engine_env(
+                    environment=environment,
+                    gpus=gpus,
+                    folder=folder,
+                    engine_args=model.engine_args,
+                    base=base,
+                ),
+                log=self._log,
+                marker=self._marker,
+            )
+        except OSError as error:
+            reason = f"The engine cannot be started: {error}"
+            self._note_end(EngineState.STOPPED, generation=self._generation, error=reason)
+            note_load_failure(lane_id=lane.pk, model_id=model.pk, reason=reason)
+            return
         self._model_id = model.pk
         self._is_ready = False
         self._stop_at = None
@@ -140,8 +159,9 @@ class EngineSlot:
         assert self._process is not None and self._probe is not None
         age_s = time.monotonic() - self._process.started_at
         if self._probe.is_up:
-            self._is_ready = True
+            # Written first: should the database be away, this step is taken again.
             note_engine_ready(lane_id=self._lane_id, generation=self._generation, load_s=age_s)
+            self._is_ready = True
             log.info("engine_ready", lane=self._lane_id, load_s=round(age_s, 1))
         elif age_s > settings.ENGINE_START_TIMEOUT_S:
             self._fail(f"it was not ready after {age_s:.0f} s ({phase(tail(self._log))})")
@@ -187,8 +207,11 @@ class EngineSlot:
         assert self._process is not None
         if self._probe is not None:
             self._probe.stop()
-        if not self._process.kill():
+        if not self._process.kill(wait_s=KILL_WAIT_S):
+            # Held in the kernel, by its driver perhaps: nothing new starts before it is gone.
             log.error("engine_will_not_die", lane=self._lane_id, pid=self._process.pid)
+            self._stop_at = time.monotonic() + STOP_S
+            self._note_end(EngineState.STOPPING, generation=self._generation, error=error)
             return
         self._process = self._probe = self._model_id = self._stop_at = None
         self._is_ready = False

@@ -12,6 +12,7 @@ from pathlib import Path
 
 _HUB = "https://huggingface.co"
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+|[\w.-]+")
+_PATHS = ("/", "./", "../", "~")
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".gguf")
 # Besides its weights an engine needs room for the KV cache and what it computes with.
 OVERHEAD = 1.2
@@ -28,13 +29,19 @@ class SourceReport:
 
 def inspect_source(source: str) -> SourceReport:
     """Look at a folder, or ask the hub about an id."""
-    if source.startswith(("/", "./", "../", "~")) or Path(source).is_dir():
+    if source.startswith(_PATHS) or Path(source).is_dir():
         return _inspect_folder(Path(source).expanduser())
     if not _HUB_ID.fullmatch(source):
         return SourceReport(errors=[f"'{source}' is neither a folder nor a hub id (owner/name)."])
     if os.environ.get("HF_HUB_OFFLINE") == "1":
         return SourceReport(warnings=["HF_HUB_OFFLINE is set: the hub was not asked."])
     return _inspect_hub(source)
+
+
+def check_there(source: str) -> None:
+    """Raise FileNotFoundError for a path that has gone; vLLM would take it for a hub id."""
+    if source.startswith(_PATHS) and not Path(source).expanduser().exists():
+        raise FileNotFoundError(f"There is no folder {source}.")
 
 
 def _inspect_folder(folder: Path) -> SourceReport:

@@ -140,14 +140,13 @@ def _known_batch(
 def cancel_batch(*, batch: Batch, reason: str = "") -> None:
     """Ask for the end of a batch; what is finished is kept.
 
-    Lanes see it within a second and hand in what they have; then `settle_batch` answers the
-    rest. With no worker alive it is settled here and now. Raises CannotCancel if the batch has
+    Lanes see it within a second and hand in what they have; then the sweep has the rest
+    answered. With no worker alive it is settled here and now. Raises CannotCancel if the batch has
     ended otherwise; cancelling twice changes nothing.
     """
     for old in CANCELLABLE_STATES:
         with transaction.atomic():
             if move_batch(batch_id=batch.pk, old=old, new=BatchState.CANCELLING, reason=reason):
-                async_task("jobs.tasks.settle", batch.pk, cluster="control")
                 break
     batch.refresh_from_db()
     if batch.state not in (BatchState.CANCELLING, BatchState.CANCELLED):
@@ -185,14 +184,19 @@ def overdue_batches() -> list[int]:
     )
 
 
-def settle_batch(*, batch_id: int) -> bool:
+def settle_batch(*, batch_id: int, wait: bool = True) -> bool:
     """End a batch that is being cancelled or has expired; False if it is neither.
 
     Lines without a response get one that says so. Deleting the chunks first takes every lane's
-    claim away, so nothing can be committed afterwards.
+    claim away, so nothing can be committed afterwards. With `wait` off, a batch that somebody
+    else is busy with is left to him.
     """
     with transaction.atomic():
-        batch = Batch.objects.select_for_update(no_key=True).filter(pk=batch_id).first()
+        batch = (
+            Batch.objects.filter(pk=batch_id)
+            .select_for_update(no_key=True, skip_locked=not wait)
+            .first()
+        )
         if batch is None:
             return False
         if batch.state == BatchState.CANCELLING:

@@ -44,10 +44,10 @@ _CLAIM = """
 WITH due AS (
     SELECT c.id
     FROM (
-        SELECT id FROM jobs_batch
-        WHERE state = 'in_progress' AND model_id = %(model)s AND paused_at IS NULL
-          AND expires_at > clock_timestamp()
-        ORDER BY priority DESC, id
+        SELECT b.id FROM jobs_batch b JOIN jobs_servedmodel m ON m.id = b.model_id AND m.enabled
+        WHERE b.state = 'in_progress' AND b.model_id = %(model)s AND b.paused_at IS NULL
+          AND b.expires_at > clock_timestamp()
+        ORDER BY b.priority DESC, b.id
     ) b
     CROSS JOIN LATERAL (
         SELECT id FROM jobs_chunk
@@ -110,8 +110,8 @@ def read_open_lines(chunk: ClaimedChunk) -> list[OpenLine]:
         return [OpenLine(*row) for row in cursor]
 
 
-def renew_chunks(chunks: Iterable[ClaimedChunk]) -> set[int]:
-    """Renew the leases of `chunks`; return the ids of those that are still ours."""
+def renew_chunks(chunks: Iterable[ClaimedChunk]) -> set[tuple[int, int]]:
+    """Renew the leases of `chunks`; return (id, attempt) of those that are still ours."""
     held = list(chunks)
     with hot_cursor() as cursor:
         cursor.execute(
@@ -120,11 +120,11 @@ def renew_chunks(chunks: Iterable[ClaimedChunk]) -> set[int]:
             SET lease_until = clock_timestamp() + make_interval(secs => %s)
             FROM unnest(%s::bigint[], %s::int[]) AS held(id, attempt)
             WHERE c.id = held.id AND c.attempt = held.attempt AND c.state = 'claimed'
-            RETURNING c.id
+            RETURNING c.id, c.attempt
             """,
             (settings.LEASE_S, [c.id for c in held], [c.attempt for c in held]),
         )
-        return {row[0] for row in cursor}
+        return {(row[0], row[1]) for row in cursor}
 
 
 def release_chunks(chunks: Sequence[ClaimedChunk]) -> None:

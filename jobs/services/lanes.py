@@ -143,7 +143,7 @@ def note_load_failure(*, lane_id: int, model_id: int, reason: str) -> None:
         known, _ = LaneModel.objects.select_for_update().get_or_create(
             lane_id=lane_id, model_id=model_id
         )
-        wait_s = min(RETRY_MAX_S, RETRY_MIN_S * 2**known.failures)
+        wait_s = min(RETRY_MAX_S, RETRY_MIN_S * 2 ** min(known.failures, 10))
         known.failures += 1
         known.last_error = reason
         known.retry_at = timezone.now() + timedelta(seconds=wait_s)

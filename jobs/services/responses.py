@@ -40,7 +40,7 @@ class Finished(Struct, frozen=True):
 class Committed:
     """What a commit found: which claims still hold, and which batches are to go on."""
 
-    held: set[int] = field(default_factory=set)
+    held: set[tuple[int, int]] = field(default_factory=set)
     going_on: set[int] = field(default_factory=set)
 
 
@@ -73,7 +73,7 @@ _COPY = f"COPY staged_response ({', '.join(_COLUMNS)}) FROM STDIN (FORMAT BINARY
 _INSERT = f"""
 INSERT INTO jobs_batchresponse ({", ".join(_COLUMNS)})
 SELECT {", ".join(_COLUMNS)} FROM staged_response WHERE batch_id = %s
-ON CONFLICT DO NOTHING
+ON CONFLICT (request_id) DO NOTHING
 RETURNING request_id
 """
 
@@ -141,13 +141,14 @@ def _commit(
         rows = [
             item
             for item in finished
-            if item.chunk.id in result.held and item.chunk.batch_id in going_on
+            if (item.chunk.id, item.chunk.attempt) in result.held
+            and item.chunk.batch_id in going_on
         ]
         for batch_id in sorted({item.chunk.batch_id for item in rows}):
             _insert(lane_id, batches[batch_id], [i for i in rows if i.chunk.batch_id == batch_id])
         if done:
             Chunk.objects.filter(
-                pk__in=[chunk.id for chunk in done if chunk.id in result.held]
+                pk__in=[chunk.id for chunk in done if (chunk.id, chunk.attempt) in result.held]
             ).update(state="done", lease_until=None)
         for batch_id in going_on:
             batch = batches[batch_id]
@@ -205,7 +206,9 @@ def _insert(lane_id: int, batch: Batch, rows: Sequence[Finished]) -> None:
                 )
         cursor.execute(_INSERT, [batch.pk])
         inserted = {row[0] for row in cursor}
+    # Each row counts once, although two answers to one request may stand in the group.
     new = [item for item in rows if item.request_id in inserted]
+    new = list({item.request_id: item for item in reversed(new)}.values())
     if not new:
         return
     good = [item for item in new if item.answer.ok]

@@ -23,6 +23,9 @@ from jobs.states import BatchState
 log = structlog.get_logger()
 
 
+ANALYZE_FROM_LINES = 1_000
+
+
 class _Rejected(Exception):
     """Findings were made: the transaction that holds the rows must not be committed."""
 
@@ -54,6 +57,11 @@ def validate_batch(*, batch_id: int) -> None:
     try:
         file = default_storage.open(stored.path)
     except FileNotFoundError:
+        stored.refresh_from_db()
+        if stored.deleted_at is None:
+            # Its bytes should be there: a network disk may be away, or this host may not share
+            # the files of the one that took the upload. It is tried again, and said meanwhile.
+            raise
         fail_batch(batch_id=batch_id, findings=[_file_finding(batch, None)])
         return
     # Reading a local file inside the transaction is meant: the rows appear whole or not at all,
@@ -65,7 +73,7 @@ def validate_batch(*, batch_id: int) -> None:
     findings = checker.finish()
     if findings:
         fail_batch(batch_id=batch_id, findings=list(findings))
-    else:
+    elif checker.total >= ANALYZE_FROM_LINES:
         # Without fresh statistics the planner takes the new rows for few.
         with connection.cursor() as cursor:
             cursor.execute("ANALYZE jobs_batchrequest")

@@ -105,6 +105,32 @@ def test_who_lost_the_lease_cannot_commit(make_batch, model, lane, other_lane):
     assert batch.completed == 0
 
 
+def test_two_answers_to_one_request_in_a_group_count_once(make_batch, model, lane):
+    batch = make_batch(3)
+    (old,) = claim(lane, model)
+    lines = read_open_lines(old)
+    expire_leases()
+    # The lane's own chunk was due again, while the database was away from it.
+    (new,) = claim(lane, model)
+    group = [finish(old, lines[0], good("old")), finish(new, lines[0], good("new"))]
+    group.append(finish(new, lines[1], good()))
+    group.append(finish(new, lines[1], good("again")))
+    commit_responses(lane_id=lane.pk, finished=group, held=[old, new], done=[old])
+    batch.refresh_from_db()
+    assert (batch.state, batch.completed) == (BatchState.IN_PROGRESS, 2)
+    assert BatchResponse.objects.count() == 2
+    assert batch.output_bytes == sum(
+        len(block) for block in read_content(stored=batch.output_file).chunks
+    )
+
+
+def test_a_model_that_is_switched_off_gives_no_more_chunks(make_batch, model, lane):
+    make_batch(3)
+    model.enabled = False
+    model.save()
+    assert claim(lane, model) == []
+
+
 def test_an_expired_lease_that_nobody_took_can_still_be_committed(make_batch, model, lane):
     make_batch(1)
     (chunk,) = claim(lane, model)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
 from argparse import ArgumentParser
@@ -15,6 +16,7 @@ from jobs.states import LaneKind
 from jobs.supervisor import AlreadyRunning, Supervisor
 from vbatch_site.version import VERSION
 
+OPEN_FILES = 65_536
 _COUNT_GPUS = "from jobs.nvml import read_gpus; print(len(read_gpus()))"
 
 
@@ -38,6 +40,7 @@ class Command(BaseCommand):
         specs = [LaneSpec(name="upstream", kind=LaneKind.UPSTREAM)]
         if not options["no_gpu"] and sys.platform == "linux":
             specs = [*engine_lanes(options["gpus"]), *specs]
+        allow_open_files()
         supervisor = Supervisor(name=settings.HOST_NAME, lane_specs=specs, version=VERSION)
         try:
             supervisor.run()
@@ -45,6 +48,14 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from error
         except KeyboardInterrupt as error:
             raise CommandError("Stopped at once.", returncode=130) from error
+
+
+def allow_open_files() -> None:
+    """Raise the number of open files as far as is allowed, for this process and its children."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard == resource.RLIM_INFINITY:
+        hard = max(soft, OPEN_FILES)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, OPEN_FILES)), hard))
 
 
 def engine_lanes(gpus: str) -> list[LaneSpec]:
