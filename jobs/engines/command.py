@@ -59,6 +59,9 @@ def engine_command(
         # On a CPU, vLLM 0.32 dies of a seeded request whose prompt it takes in two parts ("CPU
         # Generator does not use offset"): so it takes each prompt whole.
         command.append("--no-enable-chunked-prefill")
+    if not gpus and not _has(extra, "--enforce-eager", "--no-enforce-eager"):
+        # Without a C++ compiler nothing can be compiled for a CPU, and the start would fail.
+        command += [] if _has_compiler() else ["--enforce-eager"]
     if len(gpus) > 1 and not _has(extra, "--tensor-parallel-size", "-tp"):
         command += ["--tensor-parallel-size", str(len(gpus))]
     return command + extra
@@ -67,7 +70,7 @@ def engine_command(
 def engine_env(
     *,
     environment: EngineEnvironment,
-    engine_args: str,
+    command: Sequence[str],
     gpus: Sequence[int],
     folder: Path,
     base: Mapping[str, str],
@@ -93,9 +96,9 @@ def engine_env(
     if environment.openmp:
         preloads = [p for p in env.get("LD_PRELOAD", "").split(":") if p]
         env["LD_PRELOAD"] = ":".join([environment.openmp, *preloads])
-    if _has(shlex.split(engine_args), "--enforce-eager") or not _has_compiler(env):
-        # vLLM compiles what it needs for logprobs at the first request that asks for them, eager
-        # or not: 14 s in which all stands still, and its death where there is no C++ compiler.
+    if _has(command, "--enforce-eager"):
+        # Eager or not, vLLM compiles what counts logprobs at the first request that asks for
+        # them: all stands still for 14 s, and without a C++ compiler the engine dies of it.
         env.setdefault("TORCHDYNAMO_DISABLE", "1")
     return env
 
@@ -131,8 +134,8 @@ def window_size(running: int) -> int:
     return running + max(1, running // 4)
 
 
-def _has_compiler(env: Mapping[str, str]) -> bool:
-    return shutil.which(env.get("CXX", "g++"), path=env.get("PATH")) is not None
+def _has_compiler() -> bool:
+    return shutil.which(os.environ.get("CXX", "g++")) is not None
 
 
 def _has(args: Sequence[str], *names: str) -> bool:

@@ -70,7 +70,8 @@ def phase(text: str) -> str:
 def failure_reason(text: str) -> str:
     """Return the error that a log ends with, the root cause where vLLM names it above."""
     lines = [_PREFIX.sub("", line) for line in text.splitlines()]
-    causes, others = [], []
+    causes: list[str] = []
+    others: list[str] = []
     for number, line in enumerate(lines):
         match = _ERROR.search(line)
         if match is None:

@@ -137,7 +137,7 @@ class EngineSlot:
                     environment=environment,
                     gpus=gpus,
                     folder=folder,
-                    engine_args=model.engine_args,
+                    command=command,
                     base=base,
                 ),
                 log=self._log,
