@@ -18,7 +18,7 @@ def wait(stack: Stack, check: Callable[[], bool], what: str) -> None:
         assert stack.is_running("worker"), stack.log("worker")
         return check()
 
-    stack.wait(look, LOAD_S, lambda: f"{what}; the engine's log:\n{engine_log(stack)}")
+    stack.wait(look, LOAD_S, lambda: f"{what}\n{logs(stack)}")
 
 
 def wait_completed(stack: Stack, batch_id: str) -> None:
@@ -26,5 +26,7 @@ def wait_completed(stack: Stack, batch_id: str) -> None:
     assert stack.state(batch_id)[0] == "completed"
 
 
-def engine_log(stack: Stack) -> str:
-    return stack.log("engine-stack-cpu.log", lines=30)
+def logs(stack: Stack) -> str:
+    """Return the ends of the logs of the lane and of its engine."""
+    names = ("cluster-stack-cpu.log", "engine-stack-cpu.log")
+    return "\n".join(f"--- {name}\n{stack.log(name, lines=30)}" for name in names)

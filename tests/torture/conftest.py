@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 
@@ -36,14 +34,3 @@ def torn(survivor: Stack) -> Iterator[Stack]:
     revive(survivor)
     wait_whole(survivor)
     yield survivor
-
-
-@pytest.fixture
-def make_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Stack]]:
-    """Make a product of the test's own, as `Stack` takes it; nothing but its database runs."""
-    with ExitStack() as taken_down:
-
-        def make(**options: Any) -> Stack:
-            return taken_down.enter_context(Stack(tmp_path_factory.mktemp("torture"), **options))
-
-        yield make

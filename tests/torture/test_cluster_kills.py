@@ -40,6 +40,7 @@ def test_idle_cluster_that_lost_a_process_is_replaced_whole(torn: Stack, role: s
     assert not before & after, "a process of a wounded cluster lives on"
 
 
+@pytest.mark.torture
 def test_lost_messages_are_sent_again(torn: Stack) -> None:
     """Every message of the queue vanishes: the tables still say what is to be done."""
     wait_at_rest(torn)

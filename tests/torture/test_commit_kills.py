@@ -128,6 +128,7 @@ def test_killed_right_after_a_commit(torn: Stack) -> None:
     assert asked_again(torn, lines) <= 300 - committed, "a committed line was computed again"
 
 
+@pytest.mark.torture
 def test_killed_after_the_last_line_and_before_its_commit(torn: Stack) -> None:
     lines = list(chat_lines(20, prefix="last"))
     lines += [chat_line("slow", "STUB:SLEEP:1.5 slowly")]

@@ -48,8 +48,11 @@ def victims(stack: Stack, role: str) -> list[Process]:
 @pytest.mark.parametrize(
     "role",
     [
-        *["engine", "lane-task", "supervisor"],
-        *[pytest.param(role, marks=pytest.mark.torture) for role in ("engine-core", "group")],
+        *["lane-task", "supervisor"],
+        *[
+            pytest.param(role, marks=pytest.mark.torture)
+            for role in ("engine", "engine-core", "group")
+        ],
     ],
 )
 def test_killed_during_an_engine_start(torn: Stack, role: str) -> None:
