@@ -62,8 +62,18 @@ class Processes:
             f"The web server is not ready after {within_s:.0f} s. See {self.log('web')}."
         )
 
+    def lost_worker(self) -> str | None:
+        """Say once how the worker ended, if it has; the web server goes on without it."""
+        worker = self._started.get("worker")
+        if worker is None or worker.is_running:
+            return None
+        del self._started["worker"]
+        ended = worker.exit_text()
+        worker.kill()
+        return ended
+
     def check(self) -> None:
-        """Raise DidNotStart if web or worker has ended."""
+        """Raise DidNotStart if a process has ended."""
         for name, process in self._started.items():
             if not process.is_running:
                 lines = self.log(name).read_text(errors="replace").splitlines()[-5:]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from argparse import ArgumentParser
 from pathlib import Path
@@ -56,6 +57,9 @@ class Command(BaseCommand):
             URLValidator(schemes=["http", "https"])(options["upstream"])
         except ValidationError as error:
             raise CommandError(f"--upstream: '{options['upstream']}' is not a URL.") from error
+        variable = options["upstream_key_env"]
+        if variable and not os.environ.get(variable):
+            self.stderr.write(f"Note: {variable} is not set here; the worker will need it.")
         if options["concurrency"] < 1:
             raise CommandError("--concurrency must be at least 1.")
         return {

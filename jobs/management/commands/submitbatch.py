@@ -65,6 +65,8 @@ class Command(BaseCommand):
                 "An API key is needed: --api-key, or VBATCH_API_KEY in the environment. "
                 "Make one with `manage.py createapikey NAME`."
             )
+        if options["output"] and not options["output"].absolute().parent.is_dir():
+            raise CommandError(f"There is no folder {options['output'].absolute().parent}.")
         if (options["file"] is None) == (options["batch"] is None):
             raise CommandError("Name either a FILE to send or a --batch ID to go on with.")
         with OpenAI(base_url=options["base_url"], api_key=key) as client:

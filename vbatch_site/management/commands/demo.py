@@ -32,7 +32,9 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         self.console = Console(highlight=False)
         # SIGTERM (`make stop`) ends the demo in the same way as Ctrl-C.
-        signal.signal(signal.SIGTERM, _interrupt)
+        # Set for SIGINT too: in the background of a script it would be ignored.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, _interrupt)
         with Processes() as processes:
             try:
                 complete = self._run(processes)
@@ -69,7 +71,18 @@ class Command(BaseCommand):
         self._print_next(made.key)
         while True:
             time.sleep(1)
-            processes.check()
+            self._look_after(processes)
+
+    def _look_after(self, processes: Processes) -> None:
+        """Go on without a worker that was killed, so that one can see that nothing is lost."""
+        ended = None if os.environ.get("DEMO_EXIT") == "1" else processes.lost_worker()
+        if ended:
+            self.console.print(
+                f"\nThe worker {ended}. What was answered is kept; the rest goes on with the next "
+                f"worker. In another terminal: {_python()} manage.py runworker",
+                soft_wrap=True,
+            )
+        processes.check()
 
     def _check_port(self) -> None:
         host, port = web_address()
@@ -90,11 +103,14 @@ class Command(BaseCommand):
         client = OpenAI(base_url=f"{self._address()}/v1", api_key=key)
         batch = sample.submit(client)
         self.console.print(f"\nSample batch {batch.id}: examples/questions.jsonl")
-        batch, seconds = sample.watch(client, batch, console=self.console, check=processes.check)
+        batch, seconds = sample.watch(
+            client, batch, console=self.console, check=lambda: self._look_after(processes)
+        )
         for finding in (batch.errors.data or []) if batch.errors else []:
             self.console.print(f"Line {finding.line}: {finding.message}", markup=False)
         sample.show_answers(client, batch, console=self.console)
         self.console.print(f"\n[bold]{sample.summary(batch, seconds)}[/]")
+        self.console.print("(A model of 135M parameters: it answers, and is often wrong.)")
         counts = batch.request_counts
         return counts is not None and 0 < counts.total == counts.completed
 
@@ -124,7 +140,7 @@ class Command(BaseCommand):
             ("/batches", "batches, with their answers"),
             ("/admin/", "administration"),
             ("/docs", "the API"),
-            ("/health", "what runs"),
+            ("/status", "what runs"),
         ):
             out.print(f"  {self._address()}{path:12} {words}")
         shown = key or "YOUR_KEY"
