@@ -6,10 +6,8 @@ import json
 import re
 import uuid
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from django.conf import settings
 from gunicorn.app.base import BaseApplication
 from gunicorn.workers.gthread import ThreadWorker
 
@@ -76,8 +74,6 @@ def options(
     """Return gunicorn's settings; `ready` is called once the server takes connections."""
     return {
         "bind": f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
-        # gunicorn renames its process, so `manage.py stop` finds it by this.
-        "pidfile": str(Path(settings.RUN_DIR) / "web.pid"),
         "worker_class": f"{__name__}.Worker",
         "workers": workers,
         "threads": threads,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -21,7 +20,6 @@ class Command(BaseCommand):
     requires_system_checks = ()
 
     def handle(self, *args: Any, **options: Any) -> None:
-        found = False
         # The demo first: it stops its own web and worker, and they need not be told twice.
         for name in _COMMANDS:
             for process in find(name):
@@ -32,16 +30,13 @@ class Command(BaseCommand):
                         f"Process {process.pid} has not ended after {WAIT_S:.0f} s. "
                         f"`kill {process.pid}` again ends it at once; unfinished lines run again."
                     )
-                found = True
-        found = stop_db(settings.DATA_DIR) or found
-        self.stdout.write("Stopped." if found else "Nothing runs here.")
+        stopped = stop_db(settings.DATA_DIR)
+        self.stdout.write("Stopped." if stopped else "Nothing runs here now.")
 
 
 def find(command: str) -> list[psutil.Process]:
     """Return the outermost processes of `manage.py COMMAND` that use this data folder."""
-    found: dict[int, psutil.Process] = {}
-    if command == "runweb" and (web := _web()):
-        found[web.pid] = web
+    found = {}
     for process in psutil.process_iter():
         try:
             if process.pid != os.getpid() and _is(process, command):
@@ -49,16 +44,6 @@ def find(command: str) -> list[psutil.Process]:
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             continue
     return [process for process in found.values() if _parent(process) not in found]
-
-
-def _web() -> psutil.Process | None:
-    """Return the web server by the id that it has written down, for it renames itself."""
-    try:
-        pid = int((Path(settings.RUN_DIR) / "web.pid").read_text())
-        process = psutil.Process(pid)
-        return process if "gunicorn" in " ".join(process.cmdline()) else None
-    except (OSError, ValueError, psutil.Error):
-        return None
 
 
 def _is(process: psutil.Process, command: str) -> bool:
