@@ -14,7 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from jobs.answers import Answer, failure
-from jobs.models import Batch, Chunk
+from jobs.models import Batch, Chunk, Suspect
 from jobs.result_lines import result_line
 from jobs.services.chunks import ClaimedChunk, renew_chunks
 from jobs.services.hot import hot_cursor
@@ -171,6 +171,7 @@ def finish_batch(batch: Batch) -> None:
         move_batch(batch_id=batch.pk, old=BatchState.FINALIZING, new=BatchState.COMPLETED)
         batch.state = BatchState.COMPLETED
         Chunk.objects.filter(batch=batch).delete()
+        Suspect.objects.filter(batch=batch).delete()
 
 
 def _insert(lane_id: int, batch: Batch, rows: Sequence[Finished]) -> None:

@@ -9,11 +9,12 @@ import pytest
 from django.utils import timezone
 
 from jobs.answers import Answer, read_answer
-from jobs.models import BatchResponse, Chunk, StoredFile
+from jobs.models import BatchResponse, Chunk, StoredFile, Suspect
 from jobs.services.batches import cancel_batch, overdue_batches, settle_batch
 from jobs.services.chunks import claim_chunks, read_open_lines, release_chunks, renew_chunks
 from jobs.services.files import read_content
 from jobs.services.responses import Finished, commit_responses
+from jobs.services.suspects import InFlight, note_engine_death
 from jobs.states import BatchState
 
 pytestmark = pytest.mark.django_db
@@ -69,6 +70,17 @@ def test_a_batch_is_done_with_its_last_line(make_batch, model, lane):
         "finalizing",
         "completed",
     ]
+
+
+def test_a_finished_batch_keeps_no_suspects(make_batch, model, lane):
+    batch = make_batch(2)
+    (chunk,) = claim(lane, model)
+    lines = read_open_lines(chunk)
+    note_engine_death(lines=[InFlight(line.request_id, batch.pk) for line in lines])
+    assert Suspect.objects.count() == 2
+    group = [finish(chunk, line, good()) for line in lines]
+    commit_responses(lane_id=lane.pk, finished=group, held=[chunk], done=[chunk])
+    assert not Suspect.objects.exists()
 
 
 def test_committing_the_same_answers_again_changes_nothing(make_batch, model, lane):
