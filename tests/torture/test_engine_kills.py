@@ -100,7 +100,8 @@ def test_line_that_kills_the_engine_hurts_only_itself(torn: Stack) -> None:
     assert list(results.errors) == ["poison"]
     assert results.error_code("poison") == "engine_crashed"
     # The window of 40, an eighth of it (5), then 1, which has to do it twice.
-    assert torn.engine_starts() - starts <= 4
+    # One more where no engine was loaded before.
+    assert torn.engine_starts() - starts <= 5
     assert times_asked(torn, lines)["poison"] == 4
 
 
