@@ -52,6 +52,31 @@ class ChunkState(models.TextChoices):
     DONE = "done"
 
 
+class EventKind(models.TextChoices):
+    """What an event of a batch tells: a change of state, or a pause, which is none."""
+
+    MOVED = "moved"
+    PAUSED = "paused"
+    RESUMED = "resumed"
+
+
+class DeliveryState(models.TextChoices):
+    """How far the delivery of a webhook is; a dead one is tried again only by hand."""
+
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    DEAD = "dead"
+
+
+class UploadState(models.TextChoices):
+    """An upload in parts; expired ones are told by their time and swept."""
+
+    PENDING = "pending"
+    COMPLETED = "completed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+
 class EngineState(models.TextChoices):
     """What the engine of a lane is doing."""
 

@@ -15,24 +15,32 @@ from django.utils import timezone
 
 from jobs.admin.readonly import EstimatingPaginator
 from jobs.models import (
+    AuditEntry,
     Batch,
     BatchEvent,
     BatchRequest,
     BatchResponse,
     Gpu,
+    Installation,
     LaneModel,
     Project,
     ProjectKey,
     ServedModel,
     StoredFile,
     Suspect,
+    Upload,
+    UploadPart,
+    WebhookAttempt,
+    WebhookDelivery,
     Worker,
 )
 from jobs.services.deleting import StillLive, delete_batch
 from jobs.services.projects import create_key, find_key, get_project
 from tests.cast import claim, get_model, make_batch, make_worker
 
-OURS = [m for m in apps.get_app_config("jobs").get_models() if m.__name__ != "Membership"]
+# Shown within another one.
+INLINE = {"Membership", "UploadPart", "WebhookAttempt"}
+OURS = [m for m in apps.get_app_config("jobs").get_models() if m.__name__ not in INLINE]
 EDITABLE = {"Project", "ServedModel"}
 
 
@@ -64,6 +72,21 @@ def full(db) -> Batch:
     request = BatchRequest.objects.first()
     Suspect.objects.create(request=request, batch=batch, group_size=1, group_key="k")
     create_key(project=get_project(), name="test")
+    now = timezone.now()
+    Installation.objects.get_or_create(pk=1, defaults={"storage_id": "s", "secret_digest": "d"})
+    AuditEntry.objects.create(created_at=now, actor="ada", action="key.create", target="test")
+    upload = Upload.objects.create(project=get_project(), bytes=1, purpose="batch", expires_at=now)
+    UploadPart.objects.create(upload=upload, bytes=1, path="uploads/parts/1")
+    delivery = WebhookDelivery.objects.create(
+        batch=batch,
+        event=batch.events.first(),
+        type="batch.completed",
+        url="https://example.org/",
+        payload=b"{}",
+        next_at=now,
+        created_at=now,
+    )
+    WebhookAttempt.objects.create(delivery=delivery, number=1, duration_ms=1, created_at=now)
     return batch
 
 

@@ -1,5 +1,5 @@
 """The tables of the Batch API in the Django admin."""
 
-from jobs.admin import batches, fleet, lines, projects, tasks
+from jobs.admin import audit, batches, fleet, lines, projects, tasks, uploads, webhooks
 
-__all__ = ["batches", "fleet", "lines", "projects", "tasks"]
+__all__ = ["audit", "batches", "fleet", "lines", "projects", "tasks", "uploads", "webhooks"]

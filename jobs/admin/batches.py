@@ -108,7 +108,7 @@ class StoredFileAdmin(ReadOnlyAdmin):
     list_filter = ("purpose", "project")
     list_select_related = ("project",)
     search_fields = ("=public_id", "filename")
-    exclude = ("path",)
+    exclude = ("paths",)
     ordering = ("-pk",)
     actions = ("remove",)
 

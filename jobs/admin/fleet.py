@@ -9,7 +9,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from jobs.admin.readonly import ModelAdmin, ReadOnly, ReadOnlyAdmin, TabularInline
-from jobs.models import Gpu, Lane, LaneModel, ServedModel, Worker
+from jobs.models import Gpu, Installation, Lane, LaneModel, ServedModel, Worker
 from jobs.services.fleet import alive_since
 from jobs.services.lanes import retry_now
 
@@ -132,3 +132,9 @@ class GpuAdmin(ReadOnlyAdmin):
     )
     list_display_links = ("name",)
     list_select_related = ("worker",)
+
+
+@admin.register(Installation)
+class InstallationAdmin(ReadOnlyAdmin):
+    list_display = ("storage_id", "created_at")
+    exclude = ("secret_digest",)

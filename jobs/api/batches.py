@@ -37,7 +37,7 @@ def batches_of(project: Project) -> QuerySet[Batch]:
     for batch_id in overdue_batches():
         settle_batch(batch_id=batch_id, wait=False)
     return Batch.objects.filter(project=project).select_related(
-        "output_file", "error_file", "model"
+        "output_file", "error_file", "model", "parent"
     )
 
 

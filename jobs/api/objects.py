@@ -128,8 +128,7 @@ def batch_object(batch: Batch, *, waiting_for: str | None) -> BatchObject:
         "priority": batch.priority,
         "waiting_for": waiting_for,
         "paused_at": _seconds_or_none(batch.paused_at),
-        # A batch made from another one's lines is the next thing to come.
-        "parent_batch_id": None,
+        "parent_batch_id": batch.parent.public_id if batch.parent else None,
         "webhook_url": batch.webhook_url or None,
     }
 

@@ -1,5 +1,6 @@
 """The tables of the Batch API and its workers."""
 
+from jobs.models.audit import AuditEntry
 from jobs.models.batches import (
     Batch,
     BatchEvent,
@@ -8,18 +9,21 @@ from jobs.models.batches import (
     Chunk,
     Suspect,
 )
-from jobs.models.files import UPLOAD_PURPOSES, Purpose, StoredFile
-from jobs.models.fleet import Gpu, Lane, LaneModel, ServedModel, Worker
+from jobs.models.files import UPLOAD_PURPOSES, Purpose, StoredFile, Upload, UploadPart
+from jobs.models.fleet import Gpu, Installation, Lane, LaneModel, ServedModel, Worker
 from jobs.models.projects import Membership, Project, ProjectKey, Role
+from jobs.models.webhooks import WebhookAttempt, WebhookDelivery
 
 __all__ = [
     "UPLOAD_PURPOSES",
+    "AuditEntry",
     "Batch",
     "BatchEvent",
     "BatchRequest",
     "BatchResponse",
     "Chunk",
     "Gpu",
+    "Installation",
     "Lane",
     "LaneModel",
     "Membership",
@@ -30,5 +34,9 @@ __all__ = [
     "ServedModel",
     "StoredFile",
     "Suspect",
+    "Upload",
+    "UploadPart",
+    "WebhookAttempt",
+    "WebhookDelivery",
     "Worker",
 ]

@@ -10,7 +10,7 @@ from django.db.models import F, Q
 from jobs.models.files import StoredFile
 from jobs.models.fleet import Lane, ServedModel
 from jobs.models.projects import Project
-from jobs.states import LIVE_STATES, BatchState, ChunkState
+from jobs.states import ENDED_STATES, LIVE_STATES, BatchState, ChunkState, EventKind
 
 
 def new_batch_id() -> str:
@@ -70,6 +70,14 @@ class Batch(models.Model):
     cancelling_at = models.DateTimeField(null=True)
     cancelled_at = models.DateTimeField(null=True)
     paused_at = models.DateTimeField(null=True)
+    # When it entered the state in which it stays, whichever that is.
+    ended_at = models.DateTimeField(null=True)
+    # Hidden from then on; its rows go in slices.
+    deleted_at = models.DateTimeField(null=True)
+    # The batch whose unanswered or failed lines this one took up.
+    parent = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, related_name="retries")
+    # Its answers came from elsewhere, with the lines.
+    imported_at = models.DateTimeField(null=True)
 
     total = models.PositiveIntegerField(default=0)
     completed = models.PositiveIntegerField(default=0)
@@ -81,6 +89,8 @@ class Batch(models.Model):
     output_bytes = models.BigIntegerField(default=0)
     error_bytes = models.BigIntegerField(default=0)
     last_seq = models.BigIntegerField(default=0)
+    # Of all lines, by their size: what the limit on queued tokens counts.
+    estimated_tokens = models.BigIntegerField(default=0)
     first_response_at = models.DateTimeField(null=True)
     last_response_at = models.DateTimeField(null=True)
 
@@ -99,6 +109,10 @@ class Batch(models.Model):
             ),
             models.CheckConstraint(
                 condition=Q(total__gte=F("completed") + F("failed")), name="batch_counts_within"
+            ),
+            models.CheckConstraint(
+                condition=Q(deleted_at__isnull=True) | Q(state__in=ENDED_STATES),
+                name="batch_deleted_once_ended",
             ),
             models.UniqueConstraint(
                 fields=["project", "idempotency_key"], name="batch_idempotency_key_once"
@@ -119,6 +133,15 @@ class Batch(models.Model):
             # A create that the client repeats because its answer was lost.
             models.Index(
                 fields=["project", "create_digest", "-created_at"], name="batch_created_twice"
+            ),
+            # The sweeps of what was deleted, and of what has been kept for long enough.
+            models.Index(
+                fields=["deleted_at"],
+                name="batch_deleted",
+                condition=Q(deleted_at__isnull=False),
+            ),
+            models.Index(
+                fields=["ended_at"], name="batch_ended", condition=Q(state__in=ENDED_STATES)
             ),
         ]
 
@@ -258,19 +281,34 @@ class BatchResponse(models.Model):
 
 
 class BatchEvent(models.Model):
-    """A transition of a batch, written in the transaction that made it; append-only.
+    """What happened to a batch, written in the transaction that made it; append-only.
 
-    The timeline reads it, and so do effects that must follow a transition, such as webhooks.
+    The timeline reads it, and so do effects that must follow a transition: webhooks go out for
+    those events that are not yet announced. A pause leaves the state as it is.
     """
 
     batch = models.ForeignKey(Batch, on_delete=models.CASCADE, related_name="events")
     old_state = models.CharField(max_length=16, blank=True)
     new_state = models.CharField(max_length=16)
+    kind = models.CharField(max_length=8, choices=EventKind, default=EventKind.MOVED)
     reason = models.CharField(max_length=500, blank=True)
     created_at = models.DateTimeField()
+    # When its webhooks were entered for delivery; null while nobody has looked.
+    announced_at = models.DateTimeField(null=True)
 
     class Meta:
-        indexes = [models.Index(fields=["batch", "id"], name="event_of_batch")]
+        constraints = [
+            models.CheckConstraint(condition=Q(kind__in=EventKind.values), name="event_kind_known"),
+        ]
+        indexes = [
+            models.Index(fields=["batch", "id"], name="event_of_batch"),
+            # The outbox: endings that nobody has been told of.
+            models.Index(
+                fields=["id"],
+                name="event_to_announce",
+                condition=Q(announced_at__isnull=True, new_state__in=ENDED_STATES),
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.batch}: {self.old_state} -> {self.new_state}"

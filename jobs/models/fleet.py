@@ -49,10 +49,34 @@ class ServedModel(models.Model):
         return bool(self.upstream_url)
 
 
+class Installation(models.Model):
+    """The one row that tells hosts of one installation from strangers.
+
+    `secret_digest` is of the secret key, which must be the same everywhere; `storage_id` stands
+    in a file in the storage too, so that a host can see whether it shares the others' files.
+    """
+
+    storage_id = models.CharField(max_length=64)
+    secret_digest = models.CharField(max_length=64)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=models.Q(pk=1), name="installation_is_one"),
+        ]
+
+    def __str__(self) -> str:
+        return self.storage_id
+
+
 class Worker(models.Model):
-    """A host on which `runworker` runs; alive as long as its heartbeat is young."""
+    """A host on which `runworker` runs; alive as long as its heartbeat is young.
+
+    `instance` is the data folder's own id: two folders cannot be one worker at the same time.
+    """
 
     name = models.CharField(max_length=200, unique=True)
+    instance = models.CharField(max_length=64, blank=True)
     pid = models.IntegerField(default=0)
     version = models.CharField(max_length=32, blank=True)
     started_at = models.DateTimeField()
@@ -120,11 +144,15 @@ class Lane(models.Model):
 
 
 class LaneModel(models.Model):
-    """What a lane knows of a model: how long it takes to load, and why it did not."""
+    """What a lane knows of a model: how long it takes to load, and why it did not.
+
+    Of an upstream model: how many requests at once it takes, and why it takes none.
+    """
 
     lane = models.ForeignKey(Lane, on_delete=models.CASCADE, related_name="known_models")
     model = models.ForeignKey(ServedModel, on_delete=models.CASCADE, related_name="+")
     load_s = models.FloatField(null=True, blank=True)
+    concurrency = models.PositiveIntegerField(null=True, blank=True)
     failures = models.PositiveIntegerField(default=0)
     last_error = models.TextField(blank=True)
     retry_at = models.DateTimeField(null=True, blank=True)

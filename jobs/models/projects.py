@@ -12,6 +12,14 @@ class Project(models.Model):
 
     name = models.CharField(max_length=64, unique=True)
     created_at = models.DateTimeField(auto_now_add=True)
+    # Told of every batch that ends, besides the batch's own address; the secret signs both.
+    webhook_url = models.URLField(max_length=2000, blank=True)
+    webhook_secret = models.CharField(max_length=100, blank=True, editable=False)
+    # Limits: empty takes the setting's value, 0 is none.
+    max_live_batches = models.PositiveIntegerField(null=True, blank=True)
+    max_queued_requests = models.PositiveBigIntegerField(null=True, blank=True)
+    max_queued_tokens = models.PositiveBigIntegerField(null=True, blank=True)
+    max_stored_bytes = models.PositiveBigIntegerField(null=True, blank=True)
     members = models.ManyToManyField(
         settings.AUTH_USER_MODEL, through="Membership", related_name="projects"
     )
@@ -53,6 +61,10 @@ class ProjectKey(AbstractAPIKey):
 
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="keys")
     last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
+    # Requests a minute: empty takes the setting's value, 0 is no limit.
+    requests_per_minute = models.PositiveIntegerField(null=True, blank=True)
+    # When the key's bucket is full again (the generic cell rate algorithm's only state).
+    rate_full_at = models.DateTimeField(null=True, blank=True, editable=False)
 
     class Meta(AbstractAPIKey.Meta):
         verbose_name = "API key"

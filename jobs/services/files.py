@@ -16,9 +16,9 @@ from django.utils import timezone
 
 from jobs.models import Batch, Project, Purpose, StoredFile
 from jobs.result_lines import result_line
+from jobs.services.stored_bytes import READ_BYTES, open_bytes, remove_bytes
 
 PAGE_ROWS = 500
-READ_BYTES = 256 * 1024
 
 
 class InvalidFile(Exception):
@@ -72,7 +72,7 @@ def create_file(
         expires_at=timezone.now() + timedelta(seconds=expires_s) if expires_s else None,
     )
     key = stored.public_id.removeprefix("file-")
-    stored.path = default_storage.save(f"uploads/{key[:2]}/{key}", upload)
+    stored.paths = [default_storage.save(f"uploads/{key[:2]}/{key}", upload)]
     stored.save()
     return stored
 
@@ -103,14 +103,14 @@ def delete_file(*, stored: StoredFile) -> None:
     """
     with transaction.atomic():
         StoredFile.objects.filter(pk=stored.pk, deleted_at=None).update(deleted_at=timezone.now())
-        transaction.on_commit(lambda: remove_bytes(stored=stored))
+        transaction.on_commit(lambda: drop_bytes(stored=stored))
 
 
-def remove_bytes(*, stored: StoredFile) -> bool:
+def drop_bytes(*, stored: StoredFile) -> bool:
     """Remove the bytes of a deleted file; False while a batch is still to read them."""
-    if not stored.path or Batch.objects.filter(input_file=stored, state="validating").exists():
+    if not stored.paths or Batch.objects.filter(input_file=stored, state="validating").exists():
         return False
-    default_storage.delete(stored.path)
+    remove_bytes(stored.paths)
     return True
 
 
@@ -118,7 +118,7 @@ def drop_deleted_input(*, batch_id: int) -> None:
     """Remove the bytes of an input that was deleted before its batch had read it."""
     batch = Batch.objects.select_related("input_file").get(pk=batch_id)
     if batch.input_file is not None and batch.input_file.deleted_at is not None:
-        remove_bytes(stored=batch.input_file)
+        drop_bytes(stored=batch.input_file)
 
 
 def file_size(stored: StoredFile) -> int:
@@ -156,7 +156,7 @@ def _batch_of(stored: StoredFile) -> tuple[Batch, bool]:
 
 
 def _stored_bytes(stored: StoredFile) -> Iterator[bytes]:
-    with default_storage.open(stored.path) as file:
+    with open_bytes(stored.paths) as file:
         while block := file.read(READ_BYTES):
             yield block
 

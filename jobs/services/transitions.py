@@ -9,7 +9,7 @@ from django.db import connection
 from django.db.models.functions import Now
 
 from jobs.models import Batch, BatchEvent
-from jobs.states import ENTERED_AT_FIELD, NEXT_STATES, BatchState
+from jobs.states import ENDED_STATES, ENTERED_AT_FIELD, NEXT_STATES, BatchState
 
 log = structlog.get_logger()
 
@@ -27,6 +27,8 @@ def move_batch(
     if not connection.in_atomic_block:
         raise RuntimeError("move_batch must be called in a transaction.")
     fields[ENTERED_AT_FIELD[new]] = Now()
+    if new in ENDED_STATES:
+        fields["ended_at"] = Now()
     if not Batch.objects.filter(pk=batch_id, state=old).update(state=new, **fields):
         return False
     BatchEvent.objects.create(

@@ -8,7 +8,6 @@ from typing import IO
 
 import structlog
 from django.conf import settings
-from django.core.files.storage import default_storage
 from django.db import connection, transaction
 
 from jobs.jsonl import LineChecker, RequestLine
@@ -17,6 +16,7 @@ from jobs.services.batches import fail_batch
 from jobs.services.chunks import CHUNK_BYTES, CHUNK_LINES
 from jobs.services.lanes import kick_lanes
 from jobs.services.served_models import find_model
+from jobs.services.stored_bytes import open_bytes
 from jobs.services.transitions import move_batch
 from jobs.states import BatchState
 
@@ -55,7 +55,7 @@ def validate_batch(*, batch_id: int) -> None:
         max_findings=settings.MAX_FINDINGS,
     )
     try:
-        file = default_storage.open(stored.path)
+        file = open_bytes(stored.paths)
     except FileNotFoundError:
         stored.refresh_from_db()
         if stored.deleted_at is None:

@@ -162,7 +162,7 @@ def test_a_batch_that_expires_while_it_is_validated_fails(api):
 @pytest.mark.django_db(transaction=True)
 def test_the_bytes_of_a_deleted_file_go(api):
     stored = api.upload(lines(1)).json()
-    path = StoredFile.objects.get().path
+    path = StoredFile.objects.get().paths[0]
     assert default_storage.exists(path)
     api.delete(f"/v1/files/{stored['id']}")
     assert not default_storage.exists(path)
@@ -172,7 +172,7 @@ def test_the_bytes_of_a_deleted_file_go(api):
 def test_the_bytes_of_an_input_deleted_too_early_go_once_they_were_read(api):
     stored = api.upload(lines(2)).json()
     made = api.post("/v1/batches", order(stored["id"])).json()
-    path = StoredFile.objects.get().path
+    path = StoredFile.objects.get().paths[0]
     api.delete(f"/v1/files/{stored['id']}")
     assert default_storage.exists(path)
     validate(made["id"])

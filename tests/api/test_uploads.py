@@ -133,8 +133,8 @@ def test_the_file_is_renamed_into_place_and_nobody_else_may_read_it(api, setting
     monkeypatch.setattr(uploads.LimitedFileUploadHandler, "file_complete", note)
     api.upload(lines(1))
     stored = StoredFile.objects.get()
-    with default_storage.open(stored.path) as file:
-        found = (settings.MEDIA_ROOT / stored.path).stat()
+    with default_storage.open(stored.paths[0]) as file:
+        found = (settings.MEDIA_ROOT / stored.paths[0]).stat()
         assert file.read() == lines(1)
     assert [found.st_ino] == inodes
     assert stat.S_IMODE(found.st_mode) == 0o600
@@ -158,7 +158,7 @@ def test_names_are_kept_as_far_as_they_are_harmless(api, settings, sent, kept):
     response = api.upload(lines(1), name=sent)
     assert response.status_code == 200, response.content
     assert response.json()["filename"] == kept
-    path = settings.MEDIA_ROOT / StoredFile.objects.get().path
+    path = settings.MEDIA_ROOT / StoredFile.objects.get().paths[0]
     assert path.is_relative_to(settings.MEDIA_ROOT / "uploads")
 
 

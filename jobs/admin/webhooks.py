@@ -1,0 +1,26 @@
+"""Webhooks and every try to deliver them: looked at, and sent again."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+
+from jobs.admin.readonly import ReadOnly, ReadOnlyAdmin, TabularInline
+from jobs.models import WebhookAttempt, WebhookDelivery
+
+
+class AttemptInline(ReadOnly, TabularInline):
+    model = WebhookAttempt
+    extra = 0
+    fields = ("number", "created_at", "status_code", "error", "duration_ms")
+    ordering = ("number",)
+
+
+@admin.register(WebhookDelivery)
+class WebhookDeliveryAdmin(ReadOnlyAdmin):
+    list_display = ("public_id", "type", "batch", "url", "state", "attempts", "next_at")
+    list_filter = ("state", "type")
+    list_select_related = ("batch",)
+    search_fields = ("=public_id", "=batch__public_id")
+    exclude = ("payload",)
+    ordering = ("-pk",)
+    inlines = (AttemptInline,)

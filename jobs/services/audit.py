@@ -1,0 +1,53 @@
+"""Writing down who did what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models.functions import Now
+
+from jobs.models import AuditEntry, Project
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who acts, in words; `user_id` where it is a person with an account."""
+
+    words: str
+    user_id: int | None = None
+
+
+SYSTEM = Actor("vbatch")
+# Asked only when something is noted: finding out who a request comes from takes a query.
+_who: ContextVar[Callable[[], Actor]] = ContextVar("actor", default=lambda: SYSTEM)
+
+
+@contextmanager
+def acting(who: Callable[[], Actor]) -> Iterator[None]:
+    """Let what is noted inside be the deed of `who()`."""
+    token = _who.set(who)
+    try:
+        yield
+    finally:
+        _who.reset(token)
+
+
+def note_deed(*, action: str, target: str, project: Project | None = None, **details: Any) -> None:
+    """Note a deed such as `model.change` of `target`, in the transaction that does it.
+
+    `details` are values of JSON: what was asked for or changed, never a secret or a prompt.
+    """
+    actor = _who.get()()
+    AuditEntry.objects.create(
+        created_at=Now(),
+        actor=actor.words[:200],
+        user_id=actor.user_id,
+        project=project,
+        action=action,
+        target=target[:300],
+        details=details,
+    )
