@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from jobs.jsonl import content_text, decode_leniently, storable_text
+from jobs.lenient_json import check_utf8, decode_leniently
+from jobs.prompts import content_text, storable_text
 
 ERROR_MESSAGE_MAX = 4_000
 _INT_MAX = 2**31 - 1
@@ -90,7 +91,10 @@ def read_answer(status_code: int, body: bytes) -> Answer:
     body = body.strip()
     if not 200 <= status_code < 300:
         return _refusal(status_code, body)
-    if not _is_utf8(body):
+    try:
+        # A result file can hold nothing else.
+        check_utf8(body)
+    except UnicodeDecodeError:
         return failure("invalid_response", f"The engine's answer is not UTF-8: {_start(body)}")
     try:
         parsed = _decode_body(body)
@@ -190,17 +194,6 @@ def _message_text(message: _Message | None) -> str:
 
 def _count(value: int | None) -> int:
     return min(max(value or 0, 0), _INT_MAX)
-
-
-def _is_utf8(body: bytes) -> bool:
-    """Tell what a result file can hold; the decoder looks only at the strings that it reads."""
-    if body.isascii():
-        return True
-    try:
-        body.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _start(body: bytes) -> str:

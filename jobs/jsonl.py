@@ -1,28 +1,32 @@
-"""The lines of an input file: reading one, checking it, and saying what is wrong with it."""
+"""The lines of an input file, checked in turn: what is in order, and every finding."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
-import msgspec
-from msgspec import UNSET, Raw, Struct, UnsetType
+from msgspec import UNSET, Struct
 
-PROMPT_TEXT_MAX = 65_536
-CUSTOM_ID_MAX = 512
+from jobs.line_rules import (
+    ENDPOINTS,
+    Body,
+    Problem,
+    UnreadableLine,
+    custom_id_problem,
+    method_problem,
+    prompt_problem,
+    read_body,
+    read_envelope,
+    short,
+    stream_problem,
+    url_problem,
+)
+from jobs.prompts import prompt_digest, prompt_text, storable_text
 
-# What the body of a line must hold, by endpoint. Endpoints that the operator lists on top pass
-# through with no more than a model.
-REQUIRED_FIELD: dict[str, str] = {
-    "/v1/chat/completions": "messages",
-    "/v1/completions": "prompt",
-    "/v1/embeddings": "input",
-    "/v1/responses": "input",
-}
-ENDPOINTS = tuple(REQUIRED_FIELD)
+# The code of the last finding where there were more than are listed.
+MORE_ERRORS = "more_errors"
 
 
 class Finding(TypedDict):
@@ -34,8 +38,7 @@ class Finding(TypedDict):
     line: int | None
 
 
-@dataclass(slots=True, frozen=True)
-class RequestLine:
+class RequestLine(Struct, frozen=True):
     """A line that passed every check; `body` is the body's bytes as they stood in the file."""
 
     line: int
@@ -46,43 +49,13 @@ class RequestLine:
     prompt_sha256: bytes
 
 
-class _Line(Struct):
-    custom_id: str | None | UnsetType = UNSET
-    method: str | None | UnsetType = UNSET
-    url: str | None | UnsetType = UNSET
-    body: Raw | UnsetType = UNSET
-
-
-class _Body(Struct):
-    model: Any = UNSET
-    stream: Any = UNSET
-    messages: Any = UNSET
-    prompt: Any = UNSET
-    input: Any = UNSET
-    tools: Any = UNSET
-
-
-_decode_line = msgspec.json.Decoder(_Line).decode
-_decode_body = msgspec.json.Decoder(_Body).decode
-_encode_sorted = msgspec.json.Encoder(order="sorted").encode
-
-
-class LineError(Exception):
-    """A line cannot be accepted; `finding` says why, without its line number."""
-
-    def __init__(self, code: str, message: str, param: str | None = None) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
-        self.param = param
-
-
 @dataclass(slots=True)
 class LineChecker:
     """Checks the lines of one file in turn and collects every finding.
 
-    `models` holds the names that may stand in `body.model`. Memory grows with the number of
-    lines by one short digest of each custom_id.
+    A line tells everything that is wrong with it, as far as one thing does not follow from
+    another; one that cannot be read tells only that. `models` holds the names that may stand in
+    `body.model`. Memory grows with the number of lines by one short digest of each custom_id.
     """
 
     endpoint: str
@@ -107,11 +80,10 @@ class LineChecker:
         if not raw:
             return None
         self.total += 1
-        try:
-            return self._check(raw)
-        except LineError as error:
-            self.add(error.code, error.message, param=error.param, line=self.line)
-            return None
+        request, problems = self._check(raw)
+        for problem in problems:
+            self.add(problem.code, problem.message, param=problem.param, line=self.line)
+        return request
 
     def too_long(self, limit: int) -> None:
         """Note that the next line of the file is longer than `limit` bytes."""
@@ -143,9 +115,8 @@ class LineChecker:
             )
         rest: list[Finding] = []
         if self.hidden:
-            rest.append(
-                _finding("more_errors", f"{self.hidden:,} more errors are not listed here.")
-            )
+            more = "1 more error is" if self.hidden == 1 else f"{self.hidden:,} more errors are"
+            rest.append(_finding(MORE_ERRORS, f"{more} not listed."))
         return whole + self.findings + rest
 
     def add(
@@ -156,256 +127,104 @@ class LineChecker:
         else:
             self.hidden += 1
 
-    def _check(self, raw: bytes) -> RequestLine:
-        check_utf8(raw)
-        envelope = _read_envelope(raw)
-        custom_id = _checked_custom_id(envelope.custom_id)
-        digest = hashlib.blake2b(custom_id.encode("utf-8", "surrogatepass"), digest_size=12)
-        if digest.digest() in self._seen:
-            raise LineError(
-                "duplicate_custom_id",
-                f"The custom_id '{_short(custom_id)}' stands more than once in this file.",
-                "custom_id",
+    def _check(self, raw: bytes) -> tuple[RequestLine | None, list[Problem]]:
+        try:
+            envelope = read_envelope(raw)
+        except UnreadableLine as error:
+            return None, [error.problem]
+        found = [
+            self._custom_id_problem(envelope.custom_id),
+            method_problem(envelope.method),
+            url_problem(envelope.url, self.endpoint),
+        ]
+        body_bytes = b"" if envelope.body is UNSET else bytes(envelope.body)
+        body = read_body(body_bytes)
+        if isinstance(body, Problem):
+            found.append(body)
+        else:
+            found += (
+                stream_problem(body),
+                self._model_problem(body.model),
+                self._prompt_problem(body, envelope.url),
             )
-        self._seen.add(digest.digest())
-        if envelope.method is UNSET or envelope.method is None:
-            raise _missing("method")
-        if envelope.method != "POST":
-            raise LineError(
-                "invalid_method", f"Method '{_short(envelope.method)}' must be 'POST'.", "method"
-            )
-        if envelope.url is UNSET or envelope.url is None:
-            raise _missing("url")
-        if envelope.url != self.endpoint:
-            raise LineError(
-                "invalid_url",
-                f"The URL '{_short(envelope.url)}' does not match the batch endpoint "
-                f"'{self.endpoint}'.",
-                "url",
-            )
-        if envelope.body is UNSET:
-            raise _missing("body")
-        body_bytes = bytes(envelope.body)
-        body = self._checked_body(body_bytes)
-        prompt, text = _prompt_of(body)
-        return RequestLine(
+        problems = [problem for problem in found if problem is not None]
+        if problems or isinstance(body, Problem):
+            return None, problems
+        try:
+            text, digest = _read_prompt(body)
+        except RecursionError:
+            # From Python 3.12 on, decoders in C may go deeper than functions in Python.
+            return None, [Problem("invalid_request", "The body is nested too deeply.", "body")]
+        request = RequestLine(
             line=self.line,
             position=self.total - 1,
-            custom_id=custom_id,
+            custom_id=envelope.custom_id,
             body=body_bytes,
             prompt_text=text,
-            prompt_sha256=_digest(prompt),
+            prompt_sha256=digest,
+        )
+        return request, problems
+
+    def _custom_id_problem(self, value: Any) -> Problem | None:
+        problem = custom_id_problem(value)
+        if problem is not None:
+            return problem
+        # Kept whatever else is wrong with the line: its author mends that and leaves the id.
+        digest = hashlib.blake2b(value.encode(), digest_size=12).digest()
+        if digest not in self._seen:
+            self._seen.add(digest)
+            return None
+        return Problem(
+            "duplicate_custom_id",
+            f"The custom_id '{short(value)}' stands more than once in this file.",
+            "custom_id",
         )
 
-    def _checked_body(self, raw: bytes) -> _Body:
-        if not raw.startswith(b"{"):
-            if raw == b"null":
-                raise _missing("body")
-            raise LineError("invalid_request", "The body must be a JSON object.", "body")
-        body = _read_body(raw)
-        if body.stream is not UNSET and body.stream not in (None, False):
-            raise LineError(
-                "streaming_unsupported",
-                "Streaming is not supported in a batch. Remove 'stream' from the body.",
-                "body.stream",
+    def _model_problem(self, name: Any) -> Problem | None:
+        if name == self.model and name is not None:
+            return None
+        param = "body.model"
+        if not isinstance(name, str) or not name:
+            return Problem("invalid_request", "The body needs 'model', the name of a model.", param)
+        if name not in self.models:
+            message = (
+                f"The model '{short(name)}' is not supported. GET /v1/models lists those that are."
             )
-        if not isinstance(body.model, str) or not body.model:
-            raise LineError(
-                "invalid_request", "The body needs 'model', the name of a model.", "body.model"
-            )
-        if body.model not in self.models:
-            raise LineError(
-                "model_not_found",
-                f"The model '{_short(body.model)}' is not supported. "
-                "GET /v1/models lists those that are.",
-                "body.model",
-            )
-        self._check_prompt(body)
+            return Problem("model_not_found", message, param)
         if self.model is None:
-            self.model = body.model
-        elif body.model != self.model:
-            raise LineError(
-                "model_mismatch",
-                f"The model '{_short(body.model)}' differs from '{_short(self.model)}', which "
-                "earlier lines name. One batch is for one model.",
-                "body.model",
-            )
-        return body
+            self.model = name
+            return None
+        message = (
+            f"The model '{short(name)}' differs from '{short(self.model)}', which earlier lines "
+            "name. One batch is for one model."
+        )
+        return Problem("model_mismatch", message, param)
 
-    def _check_prompt(self, body: _Body) -> None:
-        name = REQUIRED_FIELD.get(self.endpoint)
-        if name is None:
-            return
-        value = getattr(body, name)
-        param = f"body.{name}"
-        if value is UNSET or value is None or value == [] or value == "":
-            raise LineError("invalid_request", f"The body needs '{name}'.", param)
-        if name == "messages":
-            if not isinstance(value, list) or not all(isinstance(m, dict) for m in value):
-                raise LineError("invalid_request", "'messages' must be a list of objects.", param)
-        elif not isinstance(value, str | list):
-            raise LineError("invalid_request", f"'{name}' must be a string or a list.", param)
+    def _prompt_problem(self, body: Body, url: Any) -> Problem | None:
+        problem = prompt_problem(body, self.endpoint)
+        if problem is not None:
+            # A line meant for another endpoint holds what that one requires: its URL is wrong,
+            # and no more.
+            is_at_home = url in ENDPOINTS and url != self.endpoint
+            return None if is_at_home and prompt_problem(body, url) is None else problem
         if self.endpoint == "/v1/embeddings":
             # A list of numbers is one input, given as tokens.
+            value = body.input
             many = isinstance(value, list) and not isinstance(value[0], int)
             self._inputs += len(value) if many else 1
+        return None
 
 
-def prompt_text(messages: Any) -> str:
-    """Return what a person would read of a prompt: a string, a list of them, or messages."""
-    if isinstance(messages, str):
-        return messages
-    if not isinstance(messages, list):
-        return ""
-    if messages and all(isinstance(item, int) for item in messages):
-        return f"[{len(messages)} tokens]"
-    parts: list[str] = []
-    for item in messages:
-        if isinstance(item, dict):
-            text = content_text(item.get("content"))
-            role = item.get("role")
-            parts.append(text if len(messages) == 1 or not role else f"{role}: {text}")
-        else:
-            parts.append(prompt_text(item))
-    return "\n\n".join(parts)
-
-
-def content_text(content: Any) -> str:
-    """Return the text of a message's content; parts that are not text are named by type."""
-    if isinstance(content, str):
-        return content
-    if not isinstance(content, list):
-        return ""
-    parts: list[str] = []
-    for part in content:
-        if isinstance(part, str):
-            parts.append(part)
-        elif isinstance(part, dict):
-            text = part.get("text")
-            parts.append(text if isinstance(text, str) else f"[{part.get('type', 'part')}]")
-    return "\n".join(parts)
-
-
-def storable_text(text: str, *, limit: int = PROMPT_TEXT_MAX) -> str:
-    """Return `text` as PostgreSQL can keep it: no NUL, no lone surrogate, at most `limit` bytes."""
-    if "\0" in text:
-        text = text.replace("\0", "\N{REPLACEMENT CHARACTER}")
-    raw = text.encode("utf-8", "replace")
-    if len(raw) > limit:
-        raw = raw[:limit]
-    return raw.decode("utf-8", "ignore")
-
-
-def _prompt_of(body: _Body) -> tuple[Any, str]:
+def _read_prompt(body: Body) -> tuple[str, bytes]:
+    """Return the text of the prompt, and the digest of it with the tools that go with it."""
     for value in (body.messages, body.prompt, body.input):
         if value is not UNSET and value is not None:
             tools = None if body.tools is UNSET else body.tools
-            return [value, tools], storable_text(prompt_text(value))
-    return None, ""
-
-
-def check_utf8(raw: bytes) -> None:
-    """Raise LineError where `raw` is not UTF-8: the decoder looks only at what it reads."""
-    if raw.isascii():
-        return
-    try:
-        raw.decode()
-    except UnicodeDecodeError as error:
-        raise LineError("invalid_json_line", f"This line is not valid JSON: {error}.") from error
-
-
-def decode_leniently(raw: bytes) -> Any:
-    """Decode JSON that a strict decoder refuses: half a character pair is valid JSON by its
-    grammar, and people's files hold it. Raises ValueError where it is not JSON at all.
-    """
-    try:
-        # From bytes, `json` would also take UTF-16 and a byte order mark, which no line can hold.
-        return json.loads(raw.decode(), parse_constant=_refuse_constant)
-    except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not a JSON value")
-
-
-def _read_envelope(raw: bytes) -> _Line:
-    try:
-        return _decode_line(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        pass  # Not JSON, or of another shape: the slow reader tells which.
-    try:
-        value = decode_leniently(raw)
-    except ValueError as error:
-        raise LineError("invalid_json_line", f"This line is not valid JSON: {error}.") from error
-    if not isinstance(value, dict):
-        raise LineError("invalid_json_line", "This line is not a JSON object.")
-    for name, code in (
-        ("custom_id", "invalid_request"),
-        ("method", "invalid_method"),
-        ("url", "invalid_url"),
-    ):
-        if not isinstance(value.get(name), str | None):
-            raise LineError(code, f"'{name}' must be a string.", name)
-    return _Line(
-        custom_id=value.get("custom_id"),
-        method=value.get("method"),
-        url=value.get("url"),
-        body=Raw(json.dumps(value["body"]).encode()) if "body" in value else UNSET,
-    )
-
-
-def _read_body(raw: bytes) -> _Body:
-    try:
-        return _decode_body(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        pass
-    try:
-        value = decode_leniently(raw)
-    except ValueError as error:
-        raise LineError("invalid_json_line", f"The body is not valid JSON: {error}.") from error
-    return _Body(**{name: value[name] for name in _Body.__struct_fields__ if name in value})
-
-
-def _digest(prompt: Any) -> bytes:
-    try:
-        canonical = _encode_sorted(prompt)
-    except UnicodeEncodeError:
-        canonical = json.dumps(prompt, sort_keys=True).encode()
-    return hashlib.sha256(canonical).digest()
-
-
-def _checked_custom_id(value: str | None | UnsetType) -> str:
-    if value is UNSET or value is None or value == "":
-        raise _missing("custom_id")
-    if len(value) > CUSTOM_ID_MAX:
-        raise LineError(
-            "invalid_request",
-            f"The custom_id has {len(value):,} characters; at most {CUSTOM_ID_MAX} are allowed.",
-            "custom_id",
-        )
-    if "\0" in value:
-        raise LineError("invalid_request", "The custom_id holds a NUL character.", "custom_id")
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        raise LineError(
-            "invalid_request", "The custom_id holds half of a character pair.", "custom_id"
-        ) from error
-    return value
-
-
-def _missing(name: str) -> LineError:
-    return LineError("missing_required_parameter", f"Missing required parameter: '{name}'.", name)
+            return storable_text(prompt_text(value)), prompt_digest([value, tools])
+    return "", prompt_digest(None)
 
 
 def _finding(
     code: str, message: str, *, param: str | None = None, line: int | None = None
 ) -> Finding:
     return {"code": code, "message": message, "param": param, "line": line}
-
-
-def _short(text: str) -> str:
-    # A finding is kept as JSON in the database, which takes no NUL either.
-    text = text.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
-    return text if len(text) <= 80 else f"{text[:77]}..."

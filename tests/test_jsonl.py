@@ -1,154 +1,14 @@
-"""The lines of input files: property tests on the checker, and what it reads out of a prompt."""
+"""The lines of input files: what the checker finds on each, and how it counts them."""
 
 from __future__ import annotations
 
 import json
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs.jsonl import LineChecker, prompt_text, storable_text
-
-ENDPOINT = "/v1/chat/completions"
-JSON = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
-    max_leaves=12,
-)
-TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)
-
-
-def checker(**changes: object) -> LineChecker:
-    limits = {"max_lines": 1_000, "max_inputs": 1_000, "max_findings": 1_000}
-    return LineChecker(endpoint=ENDPOINT, models={"small"}, **{**limits, **changes})
-
-
-def good(custom_id: str, **more: object) -> bytes:
-    body = {"model": "small", "messages": [{"role": "user", "content": "hi"}], **more}
-    line = {"custom_id": custom_id, "method": "POST", "url": ENDPOINT, "body": body}
-    return json.dumps(line).encode()
-
-
-def check_finding(check: LineChecker, raw: bytes) -> None:
-    """Whatever a line holds, it ends as a request, a blank or one storable finding."""
-    request = check.check(raw)
-    findings = check.finish()
-    # As the database keeps them: JSON without NUL or half a character pair.
-    kept = json.dumps(findings, ensure_ascii=False)
-    kept.encode()
-    assert "\\u0000" not in kept
-    if request is not None:
-        assert findings == []
-        assert storable_text(request.prompt_text) == request.prompt_text
-        assert len(request.prompt_sha256) == 32
-        assert isinstance(json.loads(request.body.decode()), dict)
-
-
-@settings(max_examples=500, deadline=None)
-@given(st.binary(max_size=300))
-@example(b"\0")
-@example(b"{}")
-@example(b"\xef\xbb\xbf{}")
-@example(b'{"custom_id": "\\ud800"}')
-@example(b"[" * 100_000)
-@example(b'{"body":' * 50_000)
-@example(b"1" * 10_000)
-@example(b"-Infinity")
-@example("{}".encode("utf-16"))
-@example(good("x", user="?").replace(b"?", b"\xff"))
-def test_arbitrary_bytes_never_raise(raw):
-    check_finding(checker(), raw)
-
-
-@settings(max_examples=500, deadline=None)
-@given(
-    st.fixed_dictionaries(
-        {},
-        optional={
-            "custom_id": JSON,
-            "method": st.just("POST") | JSON,
-            "url": st.just(ENDPOINT) | JSON,
-            "body": JSON
-            | st.fixed_dictionaries(
-                {},
-                optional={
-                    "model": st.just("small") | JSON,
-                    "messages": JSON,
-                    "stream": JSON,
-                    "tools": JSON,
-                },
-            ),
-        },
-    )
-)
-def test_arbitrary_json_in_the_form_of_a_line_never_raises(value):
-    check_finding(checker(), json.dumps(value).encode())
-
-
-@settings(max_examples=200, deadline=None)
-@given(
-    st.sampled_from(["/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/score"]),
-    JSON,
-)
-@example("/v1/embeddings", [True])
-@example("/v1/embeddings", [[]])
-def test_arbitrary_prompts_never_raise(endpoint, prompt):
-    body = {"model": "small", "messages": prompt, "prompt": prompt, "input": prompt}
-    line = {"custom_id": "x", "method": "POST", "url": endpoint, "body": body}
-    check = checker()
-    check.endpoint = endpoint
-    check_finding(check, json.dumps(line).encode())
-
-
-@settings(max_examples=200, deadline=None)
-@given(TEXT.filter(lambda text: len(text) <= 512), st.dictionaries(st.text(), JSON, max_size=4))
-def test_a_good_line_gives_back_its_body_to_the_byte(custom_id, more):
-    more = {k: v for k, v in more.items() if k not in ("model", "messages", "stream")}
-    body = json.dumps({"model": "small", "messages": [{"role": "user"}], **more}, indent=1)
-    raw = (
-        f'{{"custom_id": {json.dumps(custom_id)}, "method": "POST", "url": "{ENDPOINT}", '
-        f'"body" :  {body.replace(chr(10), " ")} }}'
-    ).encode()
-    check = checker()
-    request = check.check(b"  " + raw + b" \r\n")
-    assert request is not None, check.finish()
-    assert request.custom_id == custom_id
-    # Half of a character pair sends the line through the slow reader, which writes it anew.
-    if "\\ud" not in body:
-        assert request.body == body.replace("\n", " ").encode()
-    assert json.loads(request.body) == json.loads(body)
-
-
-@settings(max_examples=100, deadline=None)
-@given(st.lists(st.sampled_from(["good", "blank", "bad"]), max_size=30))
-def test_lines_and_positions_count_whatever_stands_between(kinds):
-    check = checker()
-    position = 0
-    bad = []
-    for number, kind in enumerate(kinds, start=1):
-        raw = {"good": good(f"id-{number}"), "blank": b" \t\n", "bad": b"{nope"}[kind]
-        request = check.check(raw)
-        if kind == "good":
-            assert request is not None
-            assert (request.line, request.position) == (number, position)
-        elif kind == "bad":
-            bad.append(number)
-        position += kind != "blank"
-    assert [f["line"] for f in check.finish() if f["line"] is not None] == bad
-    assert check.total == position
-
-
-def test_findings_beyond_the_cap_are_counted():
-    check = checker(max_findings=2)
-    for _ in range(5):
-        check.check(b"{")
-    codes = [one["code"] for one in check.finish()]
-    assert codes == ["invalid_json_line", "invalid_json_line", "more_errors"]
+from tests.input_lines import ABSENT, checker, good, made
 
 
 @pytest.mark.parametrize(
@@ -166,9 +26,7 @@ def test_embedding_inputs_are_counted(inputs, count):
 
 
 def test_equal_prompts_have_equal_digests_whatever_the_order_of_keys_or_the_model():
-    check = LineChecker(
-        endpoint=ENDPOINT, models={"small"}, max_lines=9, max_inputs=9, max_findings=9
-    )
+    check = checker()
     one = check.check(good("a", temperature=0))
     other = check.check(
         b'{"custom_id":"b","method":"POST","url":"/v1/chat/completions","body":{"model":"small",'
@@ -178,34 +36,196 @@ def test_equal_prompts_have_equal_digests_whatever_the_order_of_keys_or_the_mode
     assert one.prompt_sha256 == other.prompt_sha256 != third.prompt_sha256
 
 
+EVERYTHING = [
+    ("missing_required_parameter", "custom_id"),
+    ("invalid_method", "method"),
+    ("invalid_url", "url"),
+    ("streaming_unsupported", "body.stream"),
+    ("invalid_request", "body.model"),
+    ("invalid_request", "body.messages"),
+]
+
+
 @pytest.mark.parametrize(
-    ("prompt", "text"),
+    ("raw", "found"),
     [
-        ("plain", "plain"),
-        (["a", "b"], "a\n\nb"),
-        ([1, 2, 3], "[3 tokens]"),
-        ([{"role": "user", "content": "hi"}], "hi"),
-        (
-            [{"role": "system", "content": "be kind"}, {"role": "user", "content": "hi"}],
-            "system: be kind\n\nuser: hi",
+        pytest.param(
+            made(
+                {"custom_id": ABSENT, "method": "GET", "url": "/v1/nope"},
+                {"model": ABSENT, "stream": True, "messages": "hi"},
+            ),
+            EVERYTHING,
+            id="everything",
         ),
-        (
-            [{"role": "user", "content": [{"type": "text", "text": "see"}, {"type": "image_url"}]}],
-            "see\n[image_url]",
+        pytest.param(
+            made(
+                {"custom_id": ABSENT, "method": ["GET"], "url": 7, "user": "\ud83d"},
+                {"model": 1, "stream": 1, "messages": ABSENT},
+            ),
+            EVERYTHING,
+            id="everything, read by the slow reader",
         ),
-        ({"no": "prompt"}, ""),
+        pytest.param(
+            b"{}",
+            [
+                ("missing_required_parameter", name)
+                for name in ("custom_id", "method", "url", "body")
+            ],
+            id="nothing there",
+        ),
+        pytest.param(
+            made({"custom_id": "first", "url": "/v1/nope"}),
+            [("duplicate_custom_id", "custom_id"), ("invalid_url", "url")],
+            id="duplicate and wrong url",
+        ),
+        pytest.param(
+            made({"custom_id": 7, "body": "hi"}),
+            [("invalid_request", "custom_id"), ("invalid_request", "body")],
+            id="two of another type",
+        ),
+        pytest.param(
+            made({"custom_id": "a\0"}, {"model": "gpt-none", "stream": True}),
+            [
+                ("invalid_request", "custom_id"),
+                ("streaming_unsupported", "body.stream"),
+                ("model_not_found", "body.model"),
+            ],
+            id="unknown model, which is no mismatch on top",
+        ),
+        pytest.param(
+            made({"method": "GET"}, {"model": "other"}),
+            [("invalid_method", "method"), ("model_mismatch", "body.model")],
+            id="another model",
+        ),
+        pytest.param(
+            made({"url": "/v1/embeddings"}, {"messages": ABSENT, "input": "hi"}),
+            [("invalid_url", "url")],
+            id="a good line for another endpoint",
+        ),
+        pytest.param(
+            made({"url": "/v1/embeddings"}, {"messages": ABSENT}),
+            [("invalid_url", "url"), ("invalid_request", "body.messages")],
+            id="for another endpoint, and empty",
+        ),
+        pytest.param(
+            made({"method": "GET"}) + b"}", [("invalid_json_line", None)], id="no more if not JSON"
+        ),
     ],
 )
-def test_what_a_person_reads_of_a_prompt(prompt, text):
-    assert prompt_text(prompt) == text
+def test_a_line_tells_all_that_is_wrong_with_it(raw, found):
+    check = checker()
+    assert check.check(good("first")) is not None
+    assert check.check(raw) is None
+    findings = check.finish()
+    assert [(one["code"], one["param"]) for one in findings] == found
+    assert {one["line"] for one in findings} == {2}
 
 
-@settings(max_examples=200, deadline=None)
-@given(st.text(), st.integers(1, 50))
-@example("\ud83d", 10)
-@example("\0", 10)
-@example("\N{GRINNING FACE}" * 9, 6)
-def test_storable_text_is_what_postgresql_keeps(text, limit):
-    kept = storable_text(text, limit=limit)
-    assert "\0" not in kept
-    assert len(kept.encode()) <= limit
+def test_what_stands_on_a_bad_line_still_counts():
+    check = checker(max_inputs=2)
+    check.endpoint = "/v1/embeddings"
+    for name in ("small", "other"):
+        body = {"model": name, "input": ["a", "b"]}
+        line = {"custom_id": "same", "method": "GET", "url": "/v1/embeddings", "body": body}
+        assert check.check(json.dumps(line).encode()) is None
+    assert [(one["code"], one["line"]) for one in check.finish()] == [
+        ("too_many_tasks", None),
+        ("invalid_method", 1),
+        ("duplicate_custom_id", 2),
+        ("invalid_method", 2),
+        ("model_mismatch", 2),
+    ]
+
+
+def test_an_unknown_model_is_nobody_elses_mismatch():
+    check = checker()
+    check.check(made({}, {"model": "gpt-none"}))
+    assert check.check(good("good")) is not None
+    assert [one["code"] for one in check.finish()] == ["model_not_found"]
+
+
+# What can be wrong with each part of a line: the changed value, and the code that it must give.
+WRONG: dict[str, list[tuple[object, str]]] = {
+    "custom_id": [
+        (ABSENT, "missing_required_parameter"),
+        ("", "missing_required_parameter"),
+        (3, "invalid_request"),
+        ("\ud800", "invalid_request"),
+        ("y" * 513, "invalid_request"),
+    ],
+    "method": [(ABSENT, "missing_required_parameter"), ("PUT", "invalid_method")],
+    "url": [(None, "missing_required_parameter"), ("/v1/embeddings", "invalid_url")],
+    "body": [(None, "missing_required_parameter"), ([], "invalid_request")],
+    "body.stream": [(True, "streaming_unsupported")],
+    "body.model": [
+        (ABSENT, "invalid_request"),
+        ("gpt-none", "model_not_found"),
+        ("other", "model_mismatch"),
+    ],
+    "body.messages": [(ABSENT, "invalid_request"), ([1], "invalid_request")],
+}
+BROKEN = [b"{", b"[]", b"\xff", b"nope", b'{"custom_id": "x"} {}']
+REPEATED = "repeated"
+WRONGS = st.fixed_dictionaries(
+    {},
+    optional={
+        param: st.sampled_from([*ways, (REPEATED, "duplicate_custom_id")])
+        if param == "custom_id"
+        else st.sampled_from(ways)
+        for param, ways in WRONG.items()
+    },
+)
+LINES = st.lists(
+    st.just({}) | WRONGS | st.sampled_from(BROKEN) | st.sampled_from([b"", b" \t", b"\r"]),
+    max_size=20,
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(LINES, st.integers(1, 60), st.randoms(use_true_random=False))
+def test_findings_stand_exactly_on_the_lines_that_are_wrong(lines, cap, random):
+    check = checker(max_findings=cap)
+    assert check.check(good("id-1")).position == 0
+    ids, expected, position = ["id-1"], [], 1
+    for number, line in enumerate(lines, start=2):
+        if isinstance(line, bytes):
+            assert check.check(line + b"\n") is None
+            if line in BROKEN:
+                expected.append((number, "invalid_json_line", None))
+                position += 1
+            continue
+        values = {param: value for param, (value, _) in line.items()}
+        if values.get("custom_id") == REPEATED:
+            values["custom_id"] = random.choice(ids)
+        own_id = f"id-{number}"
+        ids += [own_id] if "custom_id" not in values else []
+        parts = {k: v for k, v in values.items() if "." not in k}
+        within = {k.removeprefix("body."): v for k, v in values.items() if "." in k}
+        request = check.check(made({"custom_id": own_id, **parts}, within))
+        # A body that is none has no fields to be wrong.
+        seen = [p for p in WRONG if p in line and not ("body" in line and p.startswith("body."))]
+        expected += [(number, line[param][1], param) for param in seen]
+        if line:
+            assert request is None
+        else:
+            assert (request.line, request.position) == (number, position)
+            assert request.custom_id == own_id
+        position += 1
+    listed = check.finish()
+    if len(expected) > cap:
+        last = listed.pop()
+        assert last["code"] == "more_errors"
+        assert last["message"].startswith(f"{len(expected) - cap} more error")
+    assert [(one["line"], one["code"], one["param"]) for one in listed] == expected[:cap]
+    assert check.total == position
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.sampled_from([b"", b"\n", b" \t\r\n"]), max_size=30))
+def test_a_file_of_good_lines_and_blanks_has_no_finding(blanks):
+    check = checker()
+    made_of = [one for n, blank in enumerate(blanks) for one in (blank, good(f"id-{n}"))]
+    requests = [request for raw in made_of if (request := check.check(raw)) is not None]
+    assert [request.line for request in requests] == [2 * n + 2 for n in range(len(blanks))]
+    assert [request.position for request in requests] == list(range(len(blanks)))
+    assert [one["code"] for one in check.finish()] == ([] if blanks else ["empty_file"])

@@ -11,7 +11,7 @@ from rest_framework.request import Request
 
 from jobs.api.errors import ApiError
 from jobs.api.parameters import Parameters, echo
-from jobs.jsonl import ENDPOINTS
+from jobs.line_rules import ENDPOINTS
 from jobs.services.batches import BatchOrder, completion_windows
 
 FIELDS = (

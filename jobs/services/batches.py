@@ -15,11 +15,12 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from django_q.tasks import async_task
 
+from jobs.jsonl import MORE_ERRORS
 from jobs.models import Batch, BatchEvent, Chunk, Project, StoredFile, Suspect
 from jobs.result_lines import result_line
 from jobs.services.fleet import any_worker_alive
 from jobs.services.result_files import create_result_files
-from jobs.services.transitions import move_batch
+from jobs.services.transitions import REASON_MAX, move_batch
 from jobs.states import CANCELLABLE_STATES, LIVE_STATES, BatchState
 
 # How long a lane may take to hand in what it finished before a cancelled batch is settled.
@@ -156,16 +157,34 @@ def cancel_batch(*, batch: Batch, reason: str = "") -> None:
         batch.refresh_from_db()
 
 
-def fail_batch(*, batch_id: int, findings: list[Any]) -> bool:
-    """End a batch whose input cannot be accepted; False if it was not validating any more."""
+def fail_batch(*, batch_id: int, findings: list[Any], unlisted: int = 0) -> bool:
+    """End a batch whose input cannot be accepted; False if it was not validating any more.
+
+    `unlisted` says how many findings there are beyond those in `findings`.
+    """
     with transaction.atomic():
         return move_batch(
             batch_id=batch_id,
             old=BatchState.VALIDATING,
             new=BatchState.FAILED,
-            reason=str(findings[0]["message"]) if findings else "",
+            reason=_reason_of(findings, unlisted),
             findings=findings,
         )
+
+
+def _reason_of(findings: list[Any], unlisted: int) -> str:
+    """Say the first finding with its line, and how many more there are."""
+    made = [finding for finding in findings if finding["code"] != MORE_ERRORS]
+    if not made:
+        return ""
+    first = str(made[0]["message"])
+    if made[0]["line"] is not None:
+        first = f"Line {made[0]['line']}: {first}"
+    others = len(made) - 1 + unlisted
+    more = f" (and {others:,} more)" if others else ""
+    # A long message gives way, so that the number behind it is not cut off.
+    room = REASON_MAX - len(more)
+    return (first if len(first) <= room else f"{first[: room - 1]}…") + more
 
 
 def overdue_batches() -> list[int]:

@@ -13,6 +13,9 @@ from jobs.states import ENDED_STATES, ENTERED_AT_FIELD, NEXT_STATES, BatchState
 
 log = structlog.get_logger()
 
+# What `BatchEvent.reason` holds; the rest of a longer one is cut off.
+REASON_MAX = 500
+
 
 def move_batch(
     *, batch_id: int, old: BatchState, new: BatchState, reason: str = "", **fields: Any
@@ -32,7 +35,11 @@ def move_batch(
     if not Batch.objects.filter(pk=batch_id, state=old).update(state=new, **fields):
         return False
     BatchEvent.objects.create(
-        batch_id=batch_id, old_state=old, new_state=new, reason=reason[:500], created_at=Now()
+        batch_id=batch_id,
+        old_state=old,
+        new_state=new,
+        reason=reason[:REASON_MAX],
+        created_at=Now(),
     )
     log.info("batch_moved", batch=batch_id, old=str(old), new=str(new), reason=reason[:200])
     return True

@@ -72,7 +72,7 @@ def validate_batch(*, batch_id: int) -> None:
         _make_rows(batch, file, checker)
     findings = checker.finish()
     if findings:
-        fail_batch(batch_id=batch_id, findings=list(findings))
+        fail_batch(batch_id=batch_id, findings=list(findings), unlisted=checker.hidden)
     elif checker.total >= ANALYZE_FROM_LINES:
         # Without fresh statistics the planner takes the new rows for few.
         with connection.cursor() as cursor:

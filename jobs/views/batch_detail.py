@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
+from jobs.jsonl import MORE_ERRORS
 from jobs.models import Batch, StoredFile
 from jobs.services.batches import CannotCancel, cancel_batch
 from jobs.services.files import visible_files
@@ -53,6 +54,7 @@ def _context(request: HttpRequest, public_id: str) -> dict[str, Any]:
         "shown": show_batches([batch])[batch.pk],
         "remaining": batch.total - batch.answered,
         "total_tokens": batch.input_tokens + batch.output_tokens,
+        **_findings(batch),
         "events": list(batch.events.order_by("pk")),
         "files": _files(batch),
         "can_cancel": batch.state in CANCELLABLE_STATES and may_change(request.user, batch),
@@ -61,6 +63,15 @@ def _context(request: HttpRequest, public_id: str) -> dict[str, Any]:
             start=request.GET.get("from", ""),
             only_errors=request.GET.get("only") == "errors",
         ),
+    }
+
+
+def _findings(batch: Batch) -> dict[str, Any]:
+    """Return what was found in the input, and the sentence on what is not listed of it."""
+    unlisted = [one["message"] for one in batch.findings if one["code"] == MORE_ERRORS]
+    return {
+        "findings": [one for one in batch.findings if one["code"] != MORE_ERRORS],
+        "unlisted": " ".join(unlisted),
     }
 
 

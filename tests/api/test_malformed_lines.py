@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from jobs.models import Batch
+from jobs.services.batches import fail_batch
 from tests.api.checks import check_unharmed
 from tests.api.conftest import MODEL, line, lines, order, validate
 
@@ -98,6 +100,69 @@ def test_every_finding_is_reported_up_to_a_cap_that_is_said(api, settings):
     assert [one["line"] for one in findings] == [1, 2, 3, 4, 5, None]
     assert findings[-1]["code"] == "more_errors"
     assert "3 more" in findings[-1]["message"]
+
+
+def test_a_line_with_several_faults_is_named_for_each(api):
+    bad = line("good-0", method="GET", url="/v1/nope", body=body(model=None, stream=True))
+    batch = api.make(line("good-0") + b"\n" + bad + b"\n" + bad + b"\n")
+    assert [(f["code"], f["param"], f["line"]) for f in batch["errors"]["data"]] == [
+        (code, param, number)
+        for number in (2, 3)
+        for code, param in (
+            ("duplicate_custom_id", "custom_id"),
+            ("invalid_method", "method"),
+            ("invalid_url", "url"),
+            ("streaming_unsupported", "body.stream"),
+            ("invalid_request", "body.model"),
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("bad", "words"),
+    [
+        (b"{", "Expecting property name enclosed in double quotes at character 2."),
+        (b'{"custom_id": "a', "Unterminated string starting at character 15."),
+        (b'{"custom_id": "\xff"}', "it is not UTF-8 at byte 16."),
+        (b'{"custom_id": NaN}', "NaN is not a JSON value."),
+    ],
+)
+def test_where_json_breaks_off_is_said_without_another_line_number(api, bad, words):
+    # The decoder counts lines as well, and would call each of them the first.
+    batch = api.make(line("good-0") + b"\n" + bad + b"\n")
+    (finding,) = batch["errors"]["data"]
+    assert finding["message"] == f"This line is not valid JSON: {words}"
+
+
+@pytest.mark.parametrize(
+    ("count", "listed", "end"),
+    [(1, 5, "'POST'."), (2, 5, "'POST'. (and 1 more)"), (1_500, 5, "'POST'. (and 1,499 more)")],
+)
+def test_the_story_names_the_first_line_and_counts_the_others(api, settings, count, listed, end):
+    settings.MAX_FINDINGS = listed
+    bad = b"".join(line(f"x{n}", method="GET") + b"\n" for n in range(count))
+    batch = api.make(line("good-0") + b"\n\n" + bad)
+    event = Batch.objects.get(public_id=batch["id"]).events.get(new_state="failed")
+    assert event.reason == f"Line 3: Method 'GET' must be {end}"
+
+
+def test_what_is_wrong_with_the_whole_file_has_no_line_in_the_story(api, settings):
+    settings.MAX_LINES = 1
+    batch = api.make(lines(2) + b"{")
+    event = Batch.objects.get(public_id=batch["id"]).events.get(new_state="failed")
+    assert event.reason.startswith("The input file holds 3 requests;")
+    assert event.reason.endswith(" (and 1 more)")
+
+
+def test_a_long_reason_keeps_its_count(api):
+    stored = api.upload(lines(1)).json()
+    made = api.post("/v1/batches", order(stored["id"])).json()
+    batch = Batch.objects.get(public_id=made["id"])
+    finding = {"code": "invalid_request", "message": "m" * 900, "param": None, "line": 7}
+    assert fail_batch(batch_id=batch.pk, findings=[finding] * 3, unlisted=10)
+    reason = batch.events.get(new_state="failed").reason
+    assert len(reason) == 500
+    assert reason.startswith("Line 7: mmm") and reason.endswith("m… (and 12 more)")
 
 
 def test_too_many_lines(api, settings):

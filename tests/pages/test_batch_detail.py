@@ -10,10 +10,13 @@ import pytest
 from django.core.files.base import ContentFile
 from django.utils import timezone
 
+from jobs.jsonl import MORE_ERRORS
 from jobs.models import StoredFile
+from jobs.services.batches import fail_batch
 from jobs.services.files import create_file
 from jobs.views import answers
 from tests.cast import claim, make_batch, make_worker
+from tests.input_lines import checker, good, made
 
 
 @pytest.fixture(autouse=True)
@@ -98,6 +101,20 @@ def test_findings_stand_with_their_lines(page, project):
     batch = make_batch(project=project, state="failed", findings=[finding])
     html = page.get(f"/batches/{batch.public_id}").content.decode()
     assert ">17</td>" in html and "invalid_method" in html and "GET &lt;b&gt;no" in html
+    assert "errors are listed here" not in html
+
+
+def test_it_says_how_many_findings_there_are_and_what_is_not_listed(page, project):
+    check = checker(max_findings=3)
+    for raw in (b"{", made({"method": "GET", "url": "/v1/nope"}), b"[]", b"{", good("good")):
+        check.check(raw)
+    batch = make_batch(project=project, state="validating")
+    fail_batch(batch_id=batch.pk, findings=check.finish(), unlisted=check.hidden)
+    html = page.get(f"/batches/{batch.public_id}").content.decode()
+    assert "3 errors are listed here. 2 more errors are not listed." in html
+    assert "Line 1: This line is not valid JSON" in html and "(and 4 more)" in html
+    assert re.findall(r'data-label="Line">(\d+)<', html) == ["1", "2", "2"]
+    assert MORE_ERRORS not in html
 
 
 def test_a_long_text_is_cut_and_opens_in_place(page, project):

@@ -13,7 +13,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from openai import OpenAI
 from openai.types import Batch
 
-from jobs.jsonl import ENDPOINTS
+from jobs.line_rules import ENDPOINTS
 from jobs.management.input_file import NotABatchFile, first_request, opened, sent_name
 from jobs.management.progress import follow
 
