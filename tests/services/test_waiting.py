@@ -50,7 +50,7 @@ def test_batches_that_nobody_would_claim_are_not_before_it(make_batch, lane):
     Batch.objects.filter(pk=paused.pk).update(paused_at=now)
     Batch.objects.filter(pk=expired.pk).update(expires_at=now - timedelta(seconds=1))
     Batch.objects.filter(pk=ended.pk).update(state="completed")
-    other, _ = save_model(name="other", source="/models/other")
+    other = save_model(name="other", source="/models/other").model
     Batch.objects.filter(pk=elsewhere.pk).update(model=other)
     last = make_batch(1)
     assert reasons(elsewhere, last) == ["a lane to take it up"] * 2
