@@ -17,7 +17,7 @@ os.environ.setdefault("VBATCH_DATA_DIR", str(_DATA))
 
 
 @pytest.fixture(scope="session")
-def django_db_modify_db_settings():
+def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix):
     """A test server's threads give their connections up, or the database could not be dropped."""
     from django.db import connections
 

@@ -214,7 +214,7 @@ def _models() -> Iterator[Line]:
                 yield wrong(
                     title,
                     " ".join(report.errors),
-                    f"Give the right folder: `manage.py addmodel {model.name} --source ...`.",
+                    f"Give the folder: `manage.py addmodel {model.name} --source ... --replace`.",
                 )
             else:
                 yield ok(title, f"{model.source}, {(report.weight_bytes or 0) / _GIB:.1f} GiB")

@@ -66,6 +66,8 @@ class EngineSlot:
             self._ended()
         elif draining or lane.wanted_model_id not in (None, self._model_id):
             self._stop()
+        elif lane.engine_model_id is None:
+            self._stop()  # Its model was removed, or the name stands for another one.
         elif not self._is_ready:
             self._look_at_start()
         elif self._probe is not None and (

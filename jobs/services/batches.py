@@ -147,7 +147,7 @@ def cancel_batch(*, batch: Batch, reason: str = "") -> None:
     """
     for old in CANCELLABLE_STATES:
         with transaction.atomic():
-            if move_batch(batch_id=batch.pk, old=old, new=BatchState.CANCELLING, reason=reason):
+            if move_batch(batch=batch, old=old, new=BatchState.CANCELLING, reason=reason):
                 break
     batch.refresh_from_db()
     if batch.state not in (BatchState.CANCELLING, BatchState.CANCELLED):
@@ -157,14 +157,14 @@ def cancel_batch(*, batch: Batch, reason: str = "") -> None:
         batch.refresh_from_db()
 
 
-def fail_batch(*, batch_id: int, findings: list[Any], unlisted: int = 0) -> bool:
+def fail_batch(*, batch: Batch, findings: list[Any], unlisted: int = 0) -> bool:
     """End a batch whose input cannot be accepted; False if it was not validating any more.
 
     `unlisted` says how many findings there are beyond those in `findings`.
     """
     with transaction.atomic():
         return move_batch(
-            batch_id=batch_id,
+            batch=batch,
             old=BatchState.VALIDATING,
             new=BatchState.FAILED,
             reason=_reason_of(findings, unlisted),
@@ -233,13 +233,13 @@ def settle_batch(*, batch_id: int, wait: bool = True) -> bool:
                 "param": None,
                 "line": None,
             }
-            return fail_batch(batch_id=batch.pk, findings=[finding])
+            return fail_batch(batch=batch, findings=[finding])
         else:
             return False
         Chunk.objects.filter(batch=batch).delete()
         Suspect.objects.filter(batch=batch).delete()
         _answer_the_rest(batch, code=code, message=message)
-        return move_batch(batch_id=batch.pk, old=old, new=new)
+        return move_batch(batch=batch, old=old, new=new)
 
 
 _REST = """

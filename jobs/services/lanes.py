@@ -140,6 +140,8 @@ def note_engine_ready(*, lane_id: int, generation: int, load_s: float) -> None:
 def note_load_failure(*, lane_id: int, model_id: int, reason: str) -> None:
     """Withhold a model that did not load from this lane, each time for twice as long."""
     with transaction.atomic():
+        if not ServedModel.objects.select_for_update(no_key=True).filter(pk=model_id).first():
+            return  # Removed meanwhile.
         known, _ = LaneModel.objects.select_for_update().get_or_create(
             lane_id=lane_id, model_id=model_id
         )

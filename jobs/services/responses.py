@@ -98,7 +98,11 @@ def commit_responses(
         if not finished or not _is_about_data(error):
             raise
         if len(finished) == 1:
-            log.warning("answer_refused_by_database", request=finished[0].request_id)
+            log.warning(
+                "answer_refused_by_database",
+                batch=finished[0].chunk.batch_public_id,
+                request=finished[0].request_id,
+            )
             answer = failure(
                 "answer_not_storable", f"The answer could not be stored: {_first_line(error)}"
             )
@@ -167,8 +171,8 @@ def finish_batch(batch: Batch) -> None:
 
     Results stream from the rows, so there is nothing to assemble and both steps go at once.
     """
-    if move_batch(batch_id=batch.pk, old=BatchState.IN_PROGRESS, new=BatchState.FINALIZING):
-        move_batch(batch_id=batch.pk, old=BatchState.FINALIZING, new=BatchState.COMPLETED)
+    if move_batch(batch=batch, old=BatchState.IN_PROGRESS, new=BatchState.FINALIZING):
+        move_batch(batch=batch, old=BatchState.FINALIZING, new=BatchState.COMPLETED)
         batch.state = BatchState.COMPLETED
         Chunk.objects.filter(batch=batch).delete()
         Suspect.objects.filter(batch=batch).delete()

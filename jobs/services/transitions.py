@@ -18,12 +18,13 @@ REASON_MAX = 500
 
 
 def move_batch(
-    *, batch_id: int, old: BatchState, new: BatchState, reason: str = "", **fields: Any
+    *, batch: Batch, old: BatchState, new: BatchState, reason: str = "", **fields: Any
 ) -> bool:
     """Move a batch from `old` to `new` and write the event; False if it was not in `old`.
 
     A compare-and-swap: of two callers only one wins, and only the winner's effects happen. To
-    be called in a transaction, so that state, event and `fields` stand or fall together.
+    be called in a transaction, so that state, event and `fields` stand or fall together. The
+    object `batch` is left as it was read.
     """
     if new not in NEXT_STATES[old]:
         raise ValueError(f"A batch cannot go from {old} to {new}.")
@@ -32,14 +33,14 @@ def move_batch(
     fields[ENTERED_AT_FIELD[new]] = Now()
     if new in ENDED_STATES:
         fields["ended_at"] = Now()
-    if not Batch.objects.filter(pk=batch_id, state=old).update(state=new, **fields):
+    if not Batch.objects.filter(pk=batch.pk, state=old).update(state=new, **fields):
         return False
     BatchEvent.objects.create(
-        batch_id=batch_id,
+        batch=batch,
         old_state=old,
         new_state=new,
         reason=reason[:REASON_MAX],
         created_at=Now(),
     )
-    log.info("batch_moved", batch=batch_id, old=str(old), new=str(new), reason=reason[:200])
+    log.info("batch_moved", batch=batch.public_id, old=str(old), new=str(new), reason=reason[:200])
     return True

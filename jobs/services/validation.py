@@ -45,7 +45,7 @@ def validate_batch(*, batch_id: int) -> None:
         return
     stored = batch.input_file
     if stored is None or stored.purpose != "batch":
-        fail_batch(batch_id=batch_id, findings=[_file_finding(batch, stored)])
+        fail_batch(batch=batch, findings=[_file_finding(batch, stored)])
         return
     checker = LineChecker(
         endpoint=batch.endpoint,
@@ -62,7 +62,7 @@ def validate_batch(*, batch_id: int) -> None:
             # Its bytes should be there: a network disk may be away, or this host may not share
             # the files of the one that took the upload. It is tried again, and said meanwhile.
             raise
-        fail_batch(batch_id=batch_id, findings=[_file_finding(batch, None)])
+        fail_batch(batch=batch, findings=[_file_finding(batch, None)])
         return
     # Reading a local file inside the transaction is meant: the rows appear whole or not at all,
     # and no lock is held meanwhile that a cancel or another batch would wait for.
@@ -72,7 +72,7 @@ def validate_batch(*, batch_id: int) -> None:
         _make_rows(batch, file, checker)
     findings = checker.finish()
     if findings:
-        fail_batch(batch_id=batch_id, findings=list(findings), unlisted=checker.hidden)
+        fail_batch(batch=batch, findings=list(findings), unlisted=checker.hidden)
     elif checker.total >= ANALYZE_FROM_LINES:
         # Without fresh statistics the planner takes the new rows for few.
         with connection.cursor() as cursor:
@@ -93,7 +93,7 @@ def _make_rows(batch: Batch, file: IO[bytes], checker: LineChecker) -> None:
         raise _Rejected
     _copy_chunks(batch, chunks)
     if not move_batch(
-        batch_id=batch.pk,
+        batch=batch,
         old=BatchState.VALIDATING,
         new=BatchState.IN_PROGRESS,
         total=checker.total,

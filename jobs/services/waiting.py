@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from django.db import connection
 from django.utils import timezone
 
 from jobs.models import Batch, Chunk, Lane, LaneModel, ServedModel, Worker
@@ -38,10 +39,15 @@ def waiting_for_each(batches: Sequence[Batch]) -> dict[int, str]:
     moving = _worked_on(stalled)
     stalled = [batch for batch in stalled if batch.pk not in moving]
     fleet = _Fleet.read(stalled) if stalled else None
+    queued = []
     for batch in stalled:
         assert fleet is not None and batch.model is not None
-        reasons[batch.pk] = _lane_reason(batch.model, fleet)
-    return reasons
+        reason = _lane_reason(batch.model, fleet)
+        if reason is not None:
+            reasons[batch.pk] = reason
+        else:
+            queued.append(batch)
+    return {**reasons, **_turns(queued)}
 
 
 def _reason_of_its_own(batch: Batch) -> str | None:
@@ -99,7 +105,7 @@ class _Fleet:
         return cls(lanes, list(failures))
 
 
-def _lane_reason(model: ServedModel, fleet: _Fleet) -> str:
+def _lane_reason(model: ServedModel, fleet: _Fleet) -> str | None:
     found = [lane for lane in fleet.lanes if (lane.kind == LaneKind.UPSTREAM) == model.is_upstream]
     if not found:
         return f"a lane that can serve '{model.name}'; no worker that is alive has one"
@@ -126,4 +132,38 @@ def _lane_reason(model: ServedModel, fleet: _Fleet) -> str:
     if busy and len(busy) == len(found):
         names = ", ".join(sorted({str(lane.engine_model) for lane in busy}))
         return f"a lane: all work for other models ({names})"
-    return "a lane to take it up"
+    return None
+
+
+# One pass over a model's batches in the order in which they are claimed, so that neither the
+# number of queries nor the work for a page grows with the batches that it shows.
+_BEFORE = """
+SELECT * FROM (
+    SELECT id, count(*) OVER earlier, coalesce(sum(total - completed - failed) OVER earlier, 0)
+    FROM jobs_batch
+    WHERE state = 'in_progress' AND model_id = ANY(%s) AND paused_at IS NULL
+      AND expires_at > clock_timestamp()
+    WINDOW earlier AS (
+        PARTITION BY model_id ORDER BY priority DESC, id
+        ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
+) AS queue
+WHERE id = ANY(%s)
+"""
+
+
+def _turns(batches: Sequence[Batch]) -> dict[int, str]:
+    """Return by id which batches of the same model come before each of these."""
+    reasons = dict.fromkeys((batch.pk for batch in batches), "a lane to take it up")
+    if not batches:
+        return reasons
+    names = {batch.pk: str(batch.model) for batch in batches}
+    models = sorted({batch.model_id for batch in batches if batch.model_id is not None})
+    with connection.cursor() as cursor:
+        cursor.execute(_BEFORE, [models, list(names)])
+        for batch_id, count, left in cursor.fetchall():
+            if count:
+                reasons[batch_id] = (
+                    f"{count:,} {'batch' if count == 1 else 'batches'} of '{names[batch_id]}' "
+                    f"before it, with {left:,} {'line' if left == 1 else 'lines'} left"
+                )
+    return reasons

@@ -17,8 +17,8 @@ pytestmark = pytest.mark.django_db
 QUERIES_OF_BATCHES = 5
 # Is a worker alive; when one last was.
 QUERIES_WITHOUT_WORKER = 2
-# Is a worker alive; chunks at work; lanes; models that failed to load.
-QUERIES_WITH_WORKER = 4
+# Is a worker alive; chunks at work; lanes; models that failed to load; who comes before whom.
+QUERIES_WITH_WORKER = 5
 # The key, its project, the time of its last use; the files.
 QUERIES_OF_FILES = 4
 
@@ -113,16 +113,21 @@ def test_listing_batches_costs_the_same_however_many_there_are(
     assert "none has ever run" in found[0]["waiting_for"]
 
 
+@pytest.mark.parametrize("count", [2, 12])
 def test_listing_batches_at_work_costs_the_same_however_many_there_are(
-    api, lane, django_assert_num_queries
+    api, lane, count, django_assert_num_queries
 ):
     stored = api.upload(lines(1)).json()
-    for _ in range(12):
+    for _ in range(count):
         made = api.post("/v1/batches", order(stored["id"])).json()
         validate(made["id"])
     with django_assert_num_queries(QUERIES_OF_BATCHES + QUERIES_WITH_WORKER):
         found = api.get("/v1/batches").json()["data"]
-    assert {one["waiting_for"] for one in found} == {"a lane to take it up"}
+    assert [one["waiting_for"] for one in found[::-1][:2]] == [
+        "a lane to take it up",
+        "1 batch of 'small' before it, with 1 line left",
+    ]
+    assert len(found) == count
     assert Worker.objects.count() == 1
 
 

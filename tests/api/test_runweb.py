@@ -234,3 +234,34 @@ def test_a_second_sigterm_is_no_harm(web):
     web.process.send_signal(signal.SIGTERM)
     web.process.send_signal(signal.SIGTERM)
     assert web.process.wait(30) == 0
+
+
+def stop(data_dir: Path) -> str:
+    """Run `manage.py stop` for a data folder; return what it says."""
+    environ = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
+    done = subprocess.run(
+        [sys.executable, "manage.py", "stop"],
+        cwd=ROOT,
+        env={**environ, "VBATCH_DATA_DIR": str(data_dir)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_stop_ends_the_web_server_of_its_data_folder_and_nothing_else(web, tmp_path):
+    assert stop(tmp_path / "other") == "Nothing runs here now.\n"
+    assert web.process.poll() is None
+    # What a killed server leaves: a file with a number that somebody else has by now.
+    with subprocess.Popen(["sleep", "60"]) as innocent:
+        left = web.data_dir / "run" / f"runweb-{innocent.pid}.pid"
+        left.touch()
+        said = stop(web.data_dir)
+        assert innocent.poll() is None
+        innocent.kill()
+    assert said == f"Stopping runweb (process {web.process.pid}) ...\nStopped.\n"
+    assert web.process.wait(1) == 0
+    assert list((web.data_dir / "run").glob("*.pid")) == [left]
+    assert stop(web.data_dir) == "Nothing runs here now.\n"

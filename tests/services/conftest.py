@@ -19,8 +19,7 @@ from jobs.states import LaneKind
 
 @pytest.fixture
 def model(db):
-    found, _ = save_model(name="m", source="/models/m")
-    return found
+    return save_model(name="m", source="/models/m").model
 
 
 @pytest.fixture

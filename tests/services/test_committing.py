@@ -72,6 +72,17 @@ def test_a_batch_is_done_with_its_last_line(make_batch, model, lane):
     ]
 
 
+def test_the_log_names_a_batch_as_its_owner_does(make_batch, model, lane, caplog):
+    with caplog.at_level("INFO"):
+        batch = make_batch(1)
+        cancel_batch(batch=batch)
+    moves = [r.msg for r in caplog.records if isinstance(r.msg, dict)]
+    assert [(one["event"], one["batch"], one["new"]) for one in moves] == [
+        ("batch_moved", batch.public_id, "in_progress"),
+        ("batch_moved", batch.public_id, "cancelling"),
+    ]
+
+
 def test_a_finished_batch_keeps_no_suspects(make_batch, model, lane):
     batch = make_batch(2)
     (chunk,) = claim(lane, model)

@@ -25,7 +25,7 @@ def main() -> None:
         call_command("createcachetable", verbosity=0)
         _, key = create_key(project=get_project(), name="stack")
     for name, columns in wanted["models"].items():
-        save_model(name=name, **columns)
+        save_model(name=name, replace=True, **columns)
     json.dump({"key": key}, sys.stdout)
 
 

@@ -59,7 +59,14 @@ def make_run_key() -> tuple[ProjectKey, str]:
 def make_model() -> str:
     """Enter the small model that the set-up prepared; return its folder."""
     folder = Path(settings.MODELS_DIR) / MODEL_FOLDER
-    save_model(name=MODEL, source=str(folder), engine_args=" ".join(_engine_args()), enabled=True)
+    # The folder is another one where the data folder was moved.
+    save_model(
+        name=MODEL,
+        replace=True,
+        source=str(folder),
+        engine_args=" ".join(_engine_args()),
+        enabled=True,
+    )
     return str(folder)
 
 

@@ -14,6 +14,7 @@ from django.core.management.base import BaseCommand, CommandError
 from jobs.services.fleet import LaneSpec
 from jobs.states import LaneKind
 from jobs.supervisor import AlreadyRunning, Supervisor
+from vbatch_site.running import announce
 from vbatch_site.version import VERSION
 
 OPEN_FILES = 65_536
@@ -42,6 +43,7 @@ class Command(BaseCommand):
             specs = [*engine_lanes(options["gpus"]), *specs]
         allow_open_files()
         supervisor = Supervisor(name=settings.HOST_NAME, lane_specs=specs, version=VERSION)
+        announce("runworker")
         try:
             supervisor.run()
         except AlreadyRunning as error:

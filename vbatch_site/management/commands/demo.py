@@ -20,6 +20,7 @@ from rich.console import Console
 from jobs.services.projects import revoke_key
 from vbatch_site.demo import accounts, sample
 from vbatch_site.demo.processes import DidNotStart, Processes, web_address
+from vbatch_site.running import announce
 
 WEB_START_S = 60.0
 
@@ -35,6 +36,7 @@ class Command(BaseCommand):
         # Set for SIGINT too: in the background of a script it would be ignored.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, _interrupt)
+        announce("demo")
         with Processes() as processes:
             try:
                 complete = self._run(processes)

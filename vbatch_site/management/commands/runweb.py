@@ -14,6 +14,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.core.wsgi import get_wsgi_application
 from django.db import connections
 
+from vbatch_site.running import announce
 from vbatch_site.static_files import collect_if_stale
 from vbatch_site.web_server import WebServer, options
 
@@ -27,6 +28,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **settings_: Any) -> None:
         self._enter_metrics_folder()
         self._check_port()
+        announce("runweb")
         if collect_if_stale():
             self.stdout.write("Static files collected.")
         _remove_leftovers(settings.FILE_UPLOAD_TEMP_DIR)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import time
 from typing import Any
 
 import psutil
@@ -10,7 +10,9 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from vbatch_site.embedded_db import stop_db
+from vbatch_site.running import find_running
 
+# The demo first: it stops its own web and worker, and they need not be told twice.
 _COMMANDS = ("demo", "runworker", "runweb")
 WAIT_S = 45.0
 
@@ -20,52 +22,27 @@ class Command(BaseCommand):
     requires_system_checks = ()
 
     def handle(self, *args: Any, **options: Any) -> None:
-        # The demo first: it stops its own web and worker, and they need not be told twice.
+        ended = 0
         for name in _COMMANDS:
-            for process in find(name):
-                self.stdout.write(f"Stopping {name} (process {process.pid}) ...")
-                process.terminate()
-                if psutil.wait_procs([process], timeout=WAIT_S)[1]:
+            for process in find_running(name):
+                self._end(name, process)
+                ended += 1
+        database = stop_db(settings.DATA_DIR)
+        self.stdout.write("Stopped." if ended or database else "Nothing runs here now.")
+
+    def _end(self, name: str, process: psutil.Process) -> None:
+        self.stdout.write(f"Stopping {name} (process {process.pid}) ...")
+        self.stdout.flush()
+        deadline = time.monotonic() + WAIT_S
+        try:
+            process.terminate()
+            # One that has ended stays as a zombie until its parent looks, which may be never.
+            while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+                if time.monotonic() > deadline:
                     raise CommandError(
                         f"Process {process.pid} has not ended after {WAIT_S:.0f} s. "
                         f"`kill {process.pid}` again ends it at once; unfinished lines run again."
                     )
-        stopped = stop_db(settings.DATA_DIR)
-        self.stdout.write("Stopped." if stopped else "Nothing runs here now.")
-
-
-def find(command: str) -> list[psutil.Process]:
-    """Return the outermost processes of `manage.py COMMAND` that use this data folder."""
-    found = {}
-    for process in psutil.process_iter():
-        try:
-            if process.pid != os.getpid() and _is(process, command):
-                found[process.pid] = process
-        except (psutil.NoSuchProcess, psutil.AccessDenied):
-            continue
-    return [process for process in found.values() if _parent(process) not in found]
-
-
-def _is(process: psutil.Process, command: str) -> bool:
-    words = process.cmdline()
-    if not any(
-        word.endswith("manage.py") and words[i + 1 : i + 2] == [command]
-        for i, word in enumerate(words)
-    ):
-        return False
-    # A guard has the command in its own line; the command itself is the one to ask.
-    if any(word.endswith("guard.py") for word in words[:5]):
-        return False
-    folder = process.environ().get("VBATCH_DATA_DIR")
-    if folder:
-        return os.path.realpath(folder) == str(settings.DATA_DIR)
-    return os.path.realpath(process.cwd()) == str(settings.BASE_DIR) and settings.DATA_DIR == (
-        settings.BASE_DIR / "var"
-    )
-
-
-def _parent(process: psutil.Process) -> int:
-    try:
-        return process.ppid()
-    except psutil.NoSuchProcess:
-        return 0
+                time.sleep(0.05)
+        except psutil.NoSuchProcess:
+            return
