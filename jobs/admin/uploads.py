@@ -11,7 +11,7 @@ from jobs.models import Upload, UploadPart
 class PartInline(ReadOnly, TabularInline):
     model = UploadPart
     extra = 0
-    fields = ("public_id", "bytes", "created_at")
+    fields = readonly_fields = ("public_id", "bytes", "created_at")
 
 
 @admin.register(Upload)

@@ -159,7 +159,7 @@ def test_a_long_reason_keeps_its_count(api):
     made = api.post("/v1/batches", order(stored["id"])).json()
     batch = Batch.objects.get(public_id=made["id"])
     finding = {"code": "invalid_request", "message": "m" * 900, "param": None, "line": 7}
-    assert fail_batch(batch_id=batch.pk, findings=[finding] * 3, unlisted=10)
+    assert fail_batch(batch=batch, findings=[finding] * 3, unlisted=10)
     reason = batch.events.get(new_state="failed").reason
     assert len(reason) == 500
     assert reason.startswith("Line 7: mmm") and reason.endswith("m… (and 12 more)")

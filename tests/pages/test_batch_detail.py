@@ -109,7 +109,7 @@ def test_it_says_how_many_findings_there_are_and_what_is_not_listed(page, projec
     for raw in (b"{", made({"method": "GET", "url": "/v1/nope"}), b"[]", b"{", good("good")):
         check.check(raw)
     batch = make_batch(project=project, state="validating")
-    fail_batch(batch_id=batch.pk, findings=check.finish(), unlisted=check.hidden)
+    fail_batch(batch=batch, findings=check.finish(), unlisted=check.hidden)
     html = page.get(f"/batches/{batch.public_id}").content.decode()
     assert "3 errors are listed here. 2 more errors are not listed." in html
     assert "Line 1: This line is not valid JSON" in html and "(and 4 more)" in html
