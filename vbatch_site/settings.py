@@ -84,6 +84,7 @@ ENGINE_PYTHON = env.str("VBATCH_ENGINE_PYTHON", "")
 MEDIA_DOMAINS: list[str] = env.list("VBATCH_MEDIA_DOMAINS", [])
 ENGINE_START_TIMEOUT_S = env.float("VBATCH_ENGINE_START_TIMEOUT_S", 1_800.0, validate=_seconds)
 REQUEST_TIMEOUT_S = env.float("VBATCH_REQUEST_TIMEOUT_S", 3_600.0, validate=_seconds)
+ENGINE_STALL_S = env.float("VBATCH_ENGINE_STALL_S", 300.0, validate=_seconds)
 REQUEST_TRIES = env.int("VBATCH_REQUEST_TRIES", 5, validate=validate.Range(min=1, max=100))
 CPU_KVCACHE_GIB = env.int("VBATCH_CPU_KVCACHE_GIB", 0, validate=validate.Range(min=0))
 

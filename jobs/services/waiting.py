@@ -123,7 +123,12 @@ def _lane_reason(model: ServedModel, fleet: _Fleet) -> str | None:
     if failures and len(failures) == len(found):
         first = min(failures.values(), key=lambda known: known.retry_at or timezone.now())
         when = first.retry_at.isoformat(timespec="seconds") if first.retry_at else "soon"
-        return f"the engine, which could not start: {first.last_error}; next try at {when}"
+        whom = (
+            "the upstream server, which is away"
+            if model.is_upstream
+            else ("the engine, which could not start")
+        )
+        return f"{whom}: {first.last_error}; next try at {when}"
     busy = [
         lane
         for lane in found
