@@ -176,7 +176,7 @@ class UpstreamFaults(Faults):
 
     async def judge_late(self, work: Work) -> Verdict:
         self._pace.pushed_back(sent_at=work.sent_at)
-        if time.monotonic() - self.answered_at >= QUIET_S:
+        if time.monotonic() - self.answered_at >= min(QUIET_S, settings.REQUEST_TIMEOUT_S):
             await self._look(work)
         return Verdict.LOST if self.gone else Verdict.FINAL
 
@@ -200,7 +200,7 @@ class UpstreamFaults(Faults):
         """
         body = msgspec.json.encode({"model": self._model, **_PROBES.get(endpoint, {})})
         try:
-            async with asyncio.timeout(PROBE_TIMEOUT_S):
+            async with asyncio.timeout(min(PROBE_TIMEOUT_S, settings.REQUEST_TIMEOUT_S)):
                 return await self._client.post(endpoint, body)
         except (ConnectionLost, TimeoutError):
             return None
