@@ -26,7 +26,7 @@ from jobs.engines.slot import EngineSlot
 from jobs.guarded import Guarded, kill_leftovers
 from jobs.models import Batch, Lane
 from jobs.scheduler import claimable_models
-from jobs.services import fleet, lanes
+from jobs.services import fleet, lanes, webhooks
 from jobs.services.batches import overdue_batches
 from jobs.services.fleet import LaneSpec
 from jobs.states import BatchState, LaneKind
@@ -186,6 +186,8 @@ class Supervisor:
                 lanes.kick_lane(lane)
         if overdue_batches():
             async_task("jobs.tasks.sweep", cluster=CONTROL)
+        if webhooks.anything_due():
+            async_task("jobs.tasks.deliver_webhooks", cluster=CONTROL)
         if now - self._files_swept_at >= SWEEP_FILES_EVERY_S:
             self._files_swept_at = now
             async_task("jobs.tasks.sweep_files", cluster=CONTROL)

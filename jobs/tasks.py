@@ -29,6 +29,13 @@ def sweep_files() -> None:
     files.swept_files(limit=1_000)
 
 
+def deliver_webhooks() -> None:
+    """Tell receivers of batches that have ended."""
+    from jobs.webhooks import deliver_due
+
+    deliver_due()
+
+
 def run_lane(lane_id: int) -> None:
     """Work for a lane until nothing is due for it or its worker is to stop."""
     from jobs.lane import work

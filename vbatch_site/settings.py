@@ -79,6 +79,10 @@ FILE_EXPIRES_S = env.int("VBATCH_FILE_EXPIRES_S", 30 * 86_400, validate=validate
 EXTRA_COMPLETION_WINDOWS: list[str] = env.list("VBATCH_EXTRA_COMPLETION_WINDOWS", [])
 EXTRA_ENDPOINTS: list[str] = env.list("VBATCH_EXTRA_ENDPOINTS", [])
 
+# --- Webhooks --------------------------------------------------------------------------------
+WEBHOOK_ALLOW: list[str] = env.list("VBATCH_WEBHOOK_ALLOW", [])
+WEBHOOK_TRIES = env.int("VBATCH_WEBHOOK_TRIES", 12, validate=validate.Range(min=1, max=100))
+
 # --- Engine ----------------------------------------------------------------------------------
 ENGINE_PYTHON = env.str("VBATCH_ENGINE_PYTHON", "")
 MEDIA_DOMAINS: list[str] = env.list("VBATCH_MEDIA_DOMAINS", [])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
+from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.models import ADDITION, LogEntry
@@ -15,9 +16,11 @@ from django.template.response import TemplateResponse
 from django.utils.safestring import SafeString
 from rest_framework_api_key.models import APIKey
 
-from jobs.admin.readonly import ModelAdmin, TabularInline
+from jobs.addresses import AllowList, why_not
+from jobs.admin.readonly import ModelAdmin, ModelForm, TabularInline
 from jobs.models import Batch, Membership, Project, ProjectKey, StoredFile
 from jobs.services.projects import create_key, revoke_keys
+from jobs.services.webhooks import secret_of
 
 # Keys of the library's own kind belong to no project and open nothing here.
 if admin.site.is_registered(APIKey):
@@ -30,14 +33,30 @@ class MembershipInline(TabularInline):
     autocomplete_fields = ("user",)
 
 
+class ProjectForm(ModelForm):
+    """Refuses at once a webhook address that would never be called."""
+
+    def clean_webhook_url(self) -> str:
+        url: str = self.cleaned_data["webhook_url"]
+        reason = why_not(url, AllowList.read(settings.WEBHOOK_ALLOW)) if url else None
+        if reason is not None:
+            raise forms.ValidationError(f"This address is not right: {reason}.")
+        return url
+
+
 @admin.register(Project)
 class ProjectAdmin(ModelAdmin):
     """A project can be deleted while it is empty: deleting is never a side effect."""
 
     list_display = ("name", "created_at")
     search_fields = ("name",)
-    readonly_fields = ("created_at",)
+    form = ProjectForm
+    readonly_fields = ("created_at", "signing_secret")
     inlines = (MembershipInline,)
+
+    @admin.display(description="webhook secret")
+    def signing_secret(self, project: Project) -> str:
+        return secret_of(project=project) if project.pk else "made with the project"
 
     def has_delete_permission(self, request: HttpRequest, obj: Project | None = None) -> bool:
         if not super().has_delete_permission(request, obj):

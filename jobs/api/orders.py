@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from typing import Any
-from urllib.parse import urlsplit
 
 from django.conf import settings
 from rest_framework.request import Request
 
+from jobs.addresses import AllowList, why_not
 from jobs.api.errors import ApiError
 from jobs.api.parameters import Parameters, echo
 from jobs.line_rules import ENDPOINTS
@@ -51,13 +51,14 @@ def read_order(body: Parameters) -> BatchOrder:
     metadata = _metadata(body)
     priority = body.integer("priority", low=-1, high=1)
     url = body.text("webhook_url", max_length=URL_MAX)
-    if url is not None and not _is_web_address(url):
-        raise body.invalid("webhook_url", "it must be an address with http:// or https://")
+    allowed = AllowList.read(settings.WEBHOOK_ALLOW)
     in_metadata = metadata or {}
     if priority is None and in_metadata.get("priority") in ("-1", "0", "1"):
         priority = int(in_metadata["priority"])
-    if url is None and _is_web_address(in_metadata.get("webhook_url", "")):
+    if url is None and in_metadata.get("webhook_url", "").startswith(("http://", "https://")):
         url = in_metadata["webhook_url"]
+    if url is not None and (reason := why_not(url, allowed)) is not None:
+        raise body.invalid("webhook_url", reason)
     return BatchOrder(
         endpoint=endpoint,
         completion_window=window,
@@ -118,13 +119,3 @@ def _output_lifetime(body: Parameters) -> int | None:
     found.refuse_unknown(("anchor", "seconds"))
     found.choice("anchor", ("created_at",), required=True)
     return found.integer("seconds", low=EXPIRES_MIN_S, high=EXPIRES_MAX_S, required=True)
-
-
-def _is_web_address(text: str) -> bool:
-    if not text or not text.isprintable() or " " in text:
-        return False
-    try:
-        parts = urlsplit(text)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
