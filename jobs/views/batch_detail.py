@@ -56,7 +56,7 @@ def _context(request: HttpRequest, public_id: str) -> dict[str, Any]:
         "total_tokens": batch.input_tokens + batch.output_tokens,
         **_findings(batch),
         "events": list(batch.events.order_by("pk")),
-        "deliveries": list(batch.deliveries.order_by("pk")),
+        "deliveries": [] if batch.is_live else list(batch.deliveries.order_by("pk")),
         "files": _files(batch),
         "can_cancel": batch.state in CANCELLABLE_STATES and may_change(request.user, batch),
         "answers": answer_page(

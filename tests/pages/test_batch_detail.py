@@ -11,7 +11,7 @@ from django.core.files.base import ContentFile
 from django.utils import timezone
 
 from jobs.jsonl import MORE_ERRORS
-from jobs.models import StoredFile
+from jobs.models import StoredFile, WebhookDelivery
 from jobs.services.batches import fail_batch
 from jobs.services.files import create_file
 from jobs.views import answers
@@ -157,6 +157,26 @@ def test_the_number_of_queries_is_fixed(page, project, django_assert_num_queries
     # Session, person, overdue, batch, worker, claims, events, files, role, lines.
     with django_assert_num_queries(10):
         page.get(f"/batches/{batch.public_id}/live")
+
+
+def test_an_ended_batch_shows_whom_it_told(page, project):
+    batch = make_batch(project=project, texts=["t"], state="completed")
+    now = timezone.now()
+    WebhookDelivery.objects.create(
+        batch=batch,
+        event=batch.events.last(),
+        type="batch.completed",
+        url="https://hooks.example/x",
+        payload=b"{}",
+        state="dead",
+        attempts=12,
+        last_error="HTTP 500",
+        next_at=now,
+        created_at=now,
+    )
+    shown = page.get(f"/batches/{batch.public_id}").content.decode()
+    assert "to https://hooks.example/x: HTTP 500" in shown
+    assert "dead, 12 tries" in shown
 
 
 def test_the_fragment_is_sent_once(page, project):
