@@ -18,6 +18,8 @@ from storages.backends.s3 import S3Storage
 from storages.utils import clean_name
 from urllib3.exceptions import HTTPError
 
+from jobs.services.stored_bytes import StorageUnavailable
+
 log = structlog.get_logger()
 
 _MIB = 1024 * 1024
@@ -25,12 +27,10 @@ BUFFER_BYTES = 256 * 1024
 # A stream gives up after so many losses in a row between which nothing came.
 TRIES = 6
 PAUSE_S = 0.5
+# Of a single request, the first included.
+ATTEMPTS = 4
 CONNECT_TIMEOUT_S = 10
 READ_TIMEOUT_S = 30
-
-
-class StorageUnavailable(OSError):
-    """S3 does not answer, or refuses: nothing that the file itself is at fault for."""
 
 
 class StreamingS3Storage(S3Storage):  # type: ignore[misc]  # It carries no types.
@@ -48,7 +48,7 @@ class StreamingS3Storage(S3Storage):  # type: ignore[misc]  # It carries no type
             s3={"addressing_style": options.pop("addressing_style")},
             connect_timeout=CONNECT_TIMEOUT_S,
             read_timeout=READ_TIMEOUT_S,
-            retries={"mode": "standard", "max_attempts": 4},
+            retries={"mode": "standard", "max_attempts": ATTEMPTS},
             # More than S3 itself asks for is more than many servers of its kind understand.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
