@@ -12,6 +12,7 @@ from typing import Any
 from django.conf import settings
 from django.core.checks import run_checks
 from django.core.management.base import BaseCommand, CommandError
+from django.db import OperationalError
 
 from jobs.checks import HOSTS
 from jobs.services.fleet import HostRefused, LaneSpec
@@ -85,8 +86,11 @@ def check_host_fits() -> None:
     Tables come first, since all else is read from them; then the installation is entered where
     this is its first worker, and only then the checks can ask for key, files and version.
     """
-    if not unapplied_migrations():
-        enter_installation(worker=settings.WORKER_NAME)
+    try:
+        if not unapplied_migrations():
+            enter_installation(worker=settings.WORKER_NAME)
+    except OperationalError as error:
+        raise HostRefused(f"The database cannot be reached: {error}".strip()) from error
     faults = run_checks(tags=[HOSTS], databases=["default"])
     told = [f"{fault.msg} {fault.hint or ''}".strip() for fault in faults if fault.is_serious()]
     if told:
