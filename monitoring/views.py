@@ -17,7 +17,7 @@ from monitoring.access import bearer_project, is_near, unauthorised, visible_pro
 from monitoring.fleet_report import report_fleet
 from monitoring.health import find_faults, health, without_database
 from monitoring.metrics import exposition
-from monitoring.readiness import readiness
+from monitoring.readiness import PARTS, readiness
 from monitoring.running_jobs import running_jobs
 
 
@@ -42,7 +42,7 @@ def readyz(request: HttpRequest) -> HttpResponse:
         }
     body = {
         "status": "unavailable" if problems else "ok",
-        **{part: problems.get(part, "ok") for part in ("database", "migrations", "disk")},
+        **{part: problems.get(part, "ok") for part in PARTS},
         "workers": workers,
     }
     return JsonResponse(body, status=503 if problems else 200)

@@ -13,8 +13,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from jobs.models import Gpu, LaneModel, Worker
 from jobs.services.projects import create_key, get_project, revoke_key
-from monitoring import fleet_report, health, metrics, readiness
+from monitoring import fleet_report, health, metrics
 from tests.cast import claim, get_model, make_batch, make_person, make_worker
+from vbatch_site import schema_state
 
 
 @pytest.fixture
@@ -46,6 +47,8 @@ def test_ready_without_a_worker_since_the_api_can_be_served(client):
         "database": "ok",
         "migrations": "ok",
         "disk": "ok",
+        "secret_key": "ok",
+        "storage": "ok",
         "workers": {"alive": 0, "heartbeat_age_s": None},
     }
     make_worker()
@@ -62,7 +65,7 @@ def test_not_ready_without_the_database(client, monkeypatch):
 
 @pytest.mark.django_db
 def test_not_ready_with_migrations_to_apply(client, monkeypatch):
-    monkeypatch.setattr(readiness, "_applied", False)
+    monkeypatch.setattr(schema_state, "_applied", False)
     last = MigrationRecorder.Migration.objects.filter(app="jobs").order_by("name").last()
     last.delete()
     response = client.get("/readyz")

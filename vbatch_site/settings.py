@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import socket
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,20 @@ def _seconds(value: float) -> None:
         raise ValidationError("must be greater than 0")
 
 
+def _http_address(value: str) -> None:
+    if value and not re.fullmatch(r"https?://[^/\s]+/?", value):
+        raise ValidationError("must be an address such as https://s3.example.org:9000")
+
+
+# It names queues and files; a queue's name has room for a hundred characters.
+WORKER_NAME_FORM = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+
+
+def _worker_name(value: str) -> None:
+    if value and not re.fullmatch(WORKER_NAME_FORM, value):
+        raise ValidationError("must be letters, digits, dots and dashes, at most 64")
+
+
 def _networks(values: list[str]) -> None:
     for value in values:
         try:
@@ -42,6 +57,16 @@ FILES_DIR = DATA_DIR / "files"
 LOG_DIR = DATA_DIR / "log"
 RUN_DIR = DATA_DIR / "run"
 MODELS_DIR = DATA_DIR / "models"
+
+# --- Stored files on S3; credentials come by AWS's own variables, files or roles ------------------
+S3_BUCKET = env.str("VBATCH_S3_BUCKET", "")
+S3_ENDPOINT = env.str("VBATCH_S3_ENDPOINT", "", validate=_http_address)
+S3_REGION = env.str("VBATCH_S3_REGION", "")
+S3_PREFIX = env.str("VBATCH_S3_PREFIX", "")
+# By default the bucket stands in the path for a server of one's own, in the host name for AWS.
+S3_ADDRESSING = env.str(
+    "VBATCH_S3_ADDRESSING", "", validate=validate.OneOf(["", "path", "virtual"])
+)
 
 # --- Web -------------------------------------------------------------------------------------
 DEBUG = env.bool("VBATCH_DEBUG", False)
@@ -93,7 +118,12 @@ REQUEST_TRIES = env.int("VBATCH_REQUEST_TRIES", 5, validate=validate.Range(min=1
 CPU_KVCACHE_GIB = env.int("VBATCH_CPU_KVCACHE_GIB", 0, validate=validate.Range(min=0))
 
 # --- Worker ----------------------------------------------------------------------------------
-HOST_NAME = env.str("VBATCH_HOST_NAME", "") or socket.gethostname()
+WORKER_NAME = (
+    env.str("VBATCH_WORKER_NAME", "", validate=_worker_name)
+    # Its name of before.
+    or env.str("VBATCH_HOST_NAME", "", validate=_worker_name)
+    or socket.gethostname()
+)
 GPUS = env.str("VBATCH_GPUS", "")
 LEASE_S = env.float("VBATCH_LEASE_S", 15.0, validate=_seconds)
 DRAIN_S = env.float("VBATCH_DRAIN_S", 25.0, validate=_seconds)
@@ -134,6 +164,10 @@ DATABASES["default"]["OPTIONS"] = {
     "keepalives_interval": 5,
     "keepalives_count": 3,
     "tcp_user_timeout": 15_000,
+    # The other way round: without it a host that vanished in a transaction would keep its locks
+    # for hours. Nothing happens on a UNIX socket.
+    "options": "-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=3 -c tcp_keepalives_count=3 "
+    "-c tcp_user_timeout=14000",
     **DATABASES["default"].get("OPTIONS", {}),
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
@@ -261,7 +295,18 @@ STATICFILES_DIRS = [BASE_DIR / "static"]
 STATIC_ROOT = DATA_DIR / "static"
 MEDIA_ROOT = FILES_DIR
 STORAGES = {
-    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "default": {
+        "BACKEND": "vbatch_site.s3_storage.StreamingS3Storage",
+        "OPTIONS": {
+            "bucket_name": S3_BUCKET,
+            "endpoint_url": S3_ENDPOINT or None,
+            "region_name": S3_REGION or None,
+            "location": S3_PREFIX.strip("/"),
+            "addressing_style": S3_ADDRESSING or ("path" if S3_ENDPOINT else "auto"),
+        },
+    }
+    if S3_BUCKET
+    else {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
 }
 # On the disk of the stored files, so that an upload is renamed into place and not copied.

@@ -10,7 +10,7 @@ from django.http import HttpRequest
 
 from jobs.admin.readonly import ModelAdmin, ReadOnly, ReadOnlyAdmin, TabularInline
 from jobs.models import Gpu, Installation, Lane, LaneModel, ServedModel, Worker
-from jobs.services.fleet import alive_since
+from jobs.services.fleet import alive_workers
 from jobs.services.lanes import retry_now
 
 # They decide which program runs, with which code, and where keys and prompts are sent.
@@ -76,7 +76,7 @@ class WorkerAdmin(ReadOnlyAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Worker | None = None) -> bool:
         if not request.user.has_perm("jobs.delete_worker"):
             return False
-        return obj is None or obj.stopped_at is not None or obj.heartbeat_at < alive_since()
+        return obj is None or not alive_workers().filter(pk=obj.pk).exists()
 
     def get_deleted_objects(
         self, objs: Any, request: HttpRequest

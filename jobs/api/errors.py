@@ -19,6 +19,7 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 
 from jobs.api.rendering import encode_json
+from jobs.services.stored_bytes import StorageUnavailable
 
 log = structlog.get_logger()
 
@@ -117,6 +118,15 @@ def _answer_to(error: Exception, request: HttpRequest) -> ApiError:
         log.error("database_unavailable", path=request.path, error=str(error).strip())
         return ApiError(
             "The database cannot be reached just now; try again.",
+            status=503,
+            type=SERVER_ERROR,
+            code="service_unavailable",
+            headers={"retry-after": "1"},
+        )
+    if isinstance(error, StorageUnavailable):
+        log.error("storage_unavailable", path=request.path, error=str(error))
+        return ApiError(
+            "The storage of files cannot be reached just now; try again.",
             status=503,
             type=SERVER_ERROR,
             code="service_unavailable",

@@ -17,6 +17,8 @@ _GIB = 1024**3
 _LARGE_GPU_BYTES = 70 * _GIB
 # Nothing of ours that an engine, which may run a model's own code, has any use for.
 _SECRETS = ("DATABASE_URL", "VBATCH_SECRET_KEY", "DJANGO_SETTINGS_MODULE")
+# These too, where they open the storage in which everybody's files are.
+_S3_SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 
 
 def engine_command(
@@ -80,7 +82,8 @@ def engine_env(
     On a CPU, vLLM as installed cuts PyTorch to one thread; bound threads and Intel's OpenMP
     give half as much again (docs/performance.md). What the operator has set himself stays.
     """
-    env = {key: value for key, value in base.items() if key not in _SECRETS}
+    kept_back = (*_SECRETS, *_S3_SECRETS) if settings.S3_BUCKET else _SECRETS
+    env = {key: value for key, value in base.items() if key not in kept_back}
     env["VLLM_NO_USAGE_STATS"] = "1"
     # Where it makes its inner sockets, which a killed one leaves behind.
     env["VLLM_RPC_BASE_PATH"] = str(folder)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import IO, Any
 
 from django.conf import settings
 from django.core.files.base import File
@@ -58,8 +58,9 @@ def create_file(
 ) -> StoredFile:
     """Store an upload; raises InvalidFile if it cannot be what its purpose asks for.
 
-    The bytes are renamed into place, not copied, and the row is written after them: a crash in
-    between leaves bytes that nobody knows, never a row without bytes.
+    The bytes are renamed into place, not copied, or sent to S3 as they are read; the row is
+    written after them: a crash in between leaves bytes that nobody knows, never a row without
+    bytes.
     """
     check_upload(upload=upload, filename=filename, purpose=purpose)
     if expires_s is None and purpose == Purpose.BATCH:
@@ -103,7 +104,8 @@ def delete_file(*, stored: StoredFile) -> None:
     """
     with transaction.atomic():
         StoredFile.objects.filter(pk=stored.pk, deleted_at=None).update(deleted_at=timezone.now())
-        transaction.on_commit(lambda: drop_bytes(stored=stored))
+        # The file is gone for its owner, whatever the storage says.
+        transaction.on_commit(lambda: drop_bytes(stored=stored), robust=True)
 
 
 def drop_bytes(*, stored: StoredFile) -> bool:
@@ -156,7 +158,12 @@ def _batch_of(stored: StoredFile) -> tuple[Batch, bool]:
 
 
 def _stored_bytes(stored: StoredFile) -> Iterator[bytes]:
-    with open_bytes(stored.paths) as file:
+    """Open a file now, while its absence can still be answered, and return its blocks."""
+    return _blocks(open_bytes(stored.paths))
+
+
+def _blocks(file: IO[bytes]) -> Iterator[bytes]:
+    with file:
         while block := file.read(READ_BYTES):
             yield block
 

@@ -64,8 +64,8 @@ def validate_batch(*, batch_id: int) -> None:
             raise
         fail_batch(batch=batch, findings=[_file_finding(batch, None)])
         return
-    # Reading a local file inside the transaction is meant: the rows appear whole or not at all,
-    # and no lock is held meanwhile that a cancel or another batch would wait for.
+    # Reading the file inside the transaction is meant, from S3 too: the rows appear whole or not
+    # at all, and no lock is held meanwhile that a cancel or another batch would wait for.
     with contextlib.suppress(_Rejected, _Moved), file, transaction.atomic():
         if not _try_lock(batch_id):
             return

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from django.db import connection
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from jobs.models import Batch, Chunk, Lane, LaneModel, ServedModel, Worker
@@ -80,7 +81,8 @@ def _worked_on(batches: Sequence[Batch]) -> set[int]:
     claimed = Chunk.objects.filter(
         batch__in=[batch.pk for batch in batches],
         state=ChunkState.CLAIMED,
-        lease_until__gt=timezone.now(),
+        # By the clock that wrote it, which may not be this host's.
+        lease_until__gt=Now(),
     )
     return set(claimed.values_list("batch_id", flat=True).distinct())
 
