@@ -90,6 +90,8 @@ def engine_env(
     # Else a redirect leads past the hosts that are allowed.
     env["VLLM_MEDIA_URL_ALLOW_REDIRECTS"] = "0"
     if gpus:
+        # Numbered as NVML numbers them: by itself CUDA puts the fastest first.
+        env["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
         env["CUDA_VISIBLE_DEVICES"] = ",".join(str(index) for index in gpus)
         return env
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0]

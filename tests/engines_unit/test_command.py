@@ -166,6 +166,11 @@ def test_an_engine_on_gpus_sees_those_and_nothing_for_cpus() -> None:
     assert not set(for_cpus) & set(found)
 
 
+def test_gpus_are_numbered_as_the_driver_does() -> None:
+    found = env({"CUDA_DEVICE_ORDER": "FASTEST_FIRST"}, gpus=[1])
+    assert found["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
+
+
 def test_an_eager_engine_compiles_nothing_at_all() -> None:
     assert env(command=["--enforce-eager"])["TORCHDYNAMO_DISABLE"] == "1"
     assert "TORCHDYNAMO_DISABLE" not in env()
