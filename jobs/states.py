@@ -33,6 +33,7 @@ NEXT_STATES: dict[BatchState, frozenset[BatchState]] = {
 LIVE_STATES = tuple(state for state, following in NEXT_STATES.items() if following)
 ENDED_STATES = tuple(state for state, following in NEXT_STATES.items() if not following)
 CANCELLABLE_STATES = tuple(s for s, following in NEXT_STATES.items() if S.CANCELLING in following)
+PAUSABLE_STATES = (S.VALIDATING, S.IN_PROGRESS)
 
 # The column of the batch that says when it entered the state.
 ENTERED_AT_FIELD: dict[BatchState, str] = {

@@ -176,6 +176,33 @@ def test_cancelling_from_the_list(root, db):
     assert live.events.filter(reason="by root").exists()
 
 
+def test_pausing_and_resuming_from_the_list(root, db):
+    live, done = make_batch(open_lines=2), make_batch(state="completed", texts=["a"])
+    answer = _act(root, Batch, "pause", live.pk, done.pk)
+    live.refresh_from_db()
+    assert live.paused_at is not None and live.events.filter(kind="paused").count() == 1
+    assert b"1 batches are paused" in answer.content
+    assert b"is completed: it cannot be paused" in answer.content
+    _act(root, Batch, "resume", live.pk)
+    live.refresh_from_db()
+    assert live.paused_at is None and live.events.get(kind="resumed").reason == "by root"
+    assert AuditEntry.objects.count() == 2
+
+
+def test_retrying_from_the_list(root, db):
+    part = make_batch(state="completed", texts=["a"], errors=["no"])
+    live, whole = make_batch(open_lines=2), make_batch(state="completed", texts=["a"])
+    answer = _act(root, Batch, "retry", part.pk, live.pk, whole.pk)
+    made = Batch.objects.get(parent=part)
+    assert f"Retried: {part} as {made}.".encode() in answer.content
+    assert b"Cannot retry a batch with status" in answer.content
+    assert b"Nothing is to be retried" in answer.content
+    assert Batch.objects.count() == 4
+    # Pressed twice, it is done once.
+    _act(root, Batch, "retry", part.pk)
+    assert Batch.objects.count() == 4
+
+
 def test_a_live_batch_cannot_be_deleted(root, db):
     batch = make_batch(open_lines=1)
     assert root.post(f"/admin/jobs/batch/{batch.pk}/delete/", {"post": "yes"}).status_code == 403
@@ -293,10 +320,13 @@ def test_actions_need_their_permission(db):
     client.force_login(person)
     batch = make_batch(open_lines=1)
     key, secret = create_key(project=get_project(), name="one")
-    _act(client, Batch, "cancel", batch.pk)
+    part = make_batch(state="completed", errors=["no"])
+    for action in ("cancel", "pause", "retry"):
+        _act(client, Batch, action, batch.pk, part.pk)
     _act(client, ProjectKey, "revoke", key.prefix)
     batch.refresh_from_db()
-    assert batch.state == "in_progress" and find_key(secret) is not None
+    assert (batch.state, batch.paused_at) == ("in_progress", None)
+    assert find_key(secret) is not None and Batch.objects.count() == 2
 
 
 # --- Large tables ----------------------------------------------------------------------------

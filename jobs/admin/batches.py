@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from django.contrib import admin, messages
@@ -17,12 +17,14 @@ from jobs.models import Batch, BatchEvent, StoredFile
 from jobs.services.batches import CannotCancel, cancel_batch
 from jobs.services.deleting import StillLive, delete_batch
 from jobs.services.files import delete_file
+from jobs.services.pausing import CannotPause, pause_batch, resume_batch
+from jobs.services.retrying import CannotRetry, RetryRefused, retry_batch
 
 
 class EventInline(ReadOnly, TabularInline):
     model = BatchEvent
     extra = 0
-    fields = ("created_at", "old_state", "new_state", "reason")
+    fields = ("created_at", "kind", "old_state", "new_state", "reason")
     ordering = ("pk",)
 
 
@@ -45,7 +47,7 @@ class BatchAdmin(ReadOnlyAdmin):
     readonly_fields = ("page",)
     ordering = ("-pk",)
     inlines = (EventInline,)
-    actions = ("cancel",)
+    actions = ("cancel", "pause", "resume", "retry")
 
     @admin.display(description="page")
     def page(self, batch: Batch) -> SafeString:
@@ -69,6 +71,42 @@ class BatchAdmin(ReadOnlyAdmin):
                 messages.warning(request, f"{batch} is {error.state}: nothing to cancel.")
         if done:
             messages.success(request, f"{done} batches are cancelled; what is answered is kept.")
+
+    @admin.action(description="Pause the selected batches", permissions=["cancel"])
+    def pause(self, request: HttpRequest, queryset: QuerySet[Batch]) -> None:
+        self._set_paused(request, queryset, pause_batch, "paused")
+
+    @admin.action(description="Let the selected batches go on", permissions=["cancel"])
+    def resume(self, request: HttpRequest, queryset: QuerySet[Batch]) -> None:
+        self._set_paused(request, queryset, resume_batch, "resumed")
+
+    def _set_paused(
+        self,
+        request: HttpRequest,
+        queryset: QuerySet[Batch],
+        change: Callable[..., bool],
+        word: str,
+    ) -> None:
+        done = 0
+        for batch in queryset.select_related("project", "model"):
+            try:
+                done += change(batch=batch, reason=f"by {request.user.get_username()}")
+            except CannotPause as error:
+                messages.warning(request, f"{batch} is {error.state}: it cannot be {word}.")
+        messages.success(request, f"{done} batches are {word}.")
+
+    @admin.action(
+        description="Retry what the selected batches left unanswered", permissions=["cancel"]
+    )
+    def retry(self, request: HttpRequest, queryset: QuerySet[Batch]) -> None:
+        for batch in queryset.select_related("project"):
+            try:
+                made = retry_batch(
+                    batch=batch, is_repeat=True, reason=f"by {request.user.get_username()}"
+                )
+                messages.success(request, f"Retried: {batch} as {made}.")
+            except (CannotRetry, RetryRefused) as error:
+                messages.warning(request, f"Not retried: {batch}. {error}")
 
     def get_deleted_objects(
         self, objs: Sequence[Batch] | QuerySet[Batch], request: HttpRequest

@@ -8,7 +8,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from jobs.api import schema
-from jobs.api.errors import conflict
+from jobs.api.errors import ApiError, conflict
 from jobs.api.objects import batch_object, list_object
 from jobs.api.orders import idempotency_key, is_repeat, read_order
 from jobs.api.paging import find, read_paging
@@ -17,12 +17,12 @@ from jobs.api.view import ApiView
 from jobs.models import Batch, Project
 from jobs.services.batches import (
     CannotCancel,
-    IdempotencyConflict,
     cancel_batch,
     create_batch,
     overdue_batches,
     settle_batch,
 )
+from jobs.services.creating_once import IdempotencyConflict
 from jobs.services.waiting import waiting_for, waiting_for_each
 
 LIMIT_DEFAULT = 20
@@ -38,6 +38,14 @@ def batches_of(project: Project) -> QuerySet[Batch]:
         settle_batch(batch_id=batch_id, wait=False)
     return Batch.objects.filter(project=project).select_related(
         "output_file", "error_file", "model", "parent"
+    )
+
+
+def key_in_use() -> ApiError:
+    return conflict(
+        "This idempotency key was used before, with another body.",
+        type="idempotency_error",
+        code="idempotency_key_in_use",
     )
 
 
@@ -62,11 +70,7 @@ class BatchesView(ApiView):
                 is_repeat=is_repeat(request),
             )
         except IdempotencyConflict as error:
-            raise conflict(
-                "This idempotency key was used before, with another body.",
-                type="idempotency_error",
-                code="idempotency_key_in_use",
-            ) from error
+            raise key_in_use() from error
         return Response(batch_object(batch, waiting_for=waiting_for(batch)))
 
 

@@ -13,6 +13,7 @@ from jobs.api.errors import ApiError
 from jobs.api.parameters import Parameters, echo
 from jobs.line_rules import ENDPOINTS
 from jobs.services.batches import BatchOrder, completion_windows
+from jobs.services.retrying import RetryOrder
 
 FIELDS = (
     "input_file_id",
@@ -24,6 +25,7 @@ FIELDS = (
     "webhook_url",
     "idempotency_key",
 )
+RETRY_FIELDS = ("metadata", "priority", "idempotency_key")
 METADATA_PAIRS_MAX = 16
 METADATA_KEY_MAX = 64
 METADATA_VALUE_MAX = 512
@@ -49,12 +51,9 @@ def read_order(body: Parameters) -> BatchOrder:
     endpoint: Any = body.choice("endpoint", endpoints(), required=True)
     window: Any = body.choice("completion_window", tuple(completion_windows()), required=True)
     metadata = _metadata(body)
-    priority = body.integer("priority", low=-1, high=1)
     url = body.text("webhook_url", max_length=URL_MAX)
     allowed = AllowList.read(settings.WEBHOOK_ALLOW)
     in_metadata = metadata or {}
-    if priority is None and in_metadata.get("priority") in ("-1", "0", "1"):
-        priority = int(in_metadata["priority"])
     if url is None and in_metadata.get("webhook_url", "").startswith(("http://", "https://")):
         url = in_metadata["webhook_url"]
     if url is not None and (reason := why_not(url, allowed)) is not None:
@@ -64,10 +63,17 @@ def read_order(body: Parameters) -> BatchOrder:
         completion_window=window,
         input_file_id=file_id,
         metadata=metadata,
-        priority=priority or 0,
+        priority=_priority(body, metadata) or 0,
         webhook_url=url or "",
         output_expires_after_s=_output_lifetime(body),
     )
+
+
+def read_retry(body: Parameters) -> RetryOrder:
+    """Return what is to be other in a retry than in the batch; raises ApiError."""
+    body.refuse_unknown(RETRY_FIELDS)
+    metadata = _metadata(body)
+    return RetryOrder(metadata=metadata, priority=_priority(body, metadata))
 
 
 def idempotency_key(request: Request, body: Parameters) -> str | None:
@@ -85,6 +91,13 @@ def is_repeat(request: Request) -> bool:
     """Tell whether the openai client sends this request again, its answer having been lost."""
     count = request.META.get("HTTP_X_STAINLESS_RETRY_COUNT", "0")
     return bool(re.fullmatch("[0-9]{1,6}", count)) and int(count) >= 1
+
+
+def _priority(body: Parameters, metadata: dict[str, str] | None) -> int | None:
+    priority = body.integer("priority", low=-1, high=1)
+    if priority is None and (metadata or {}).get("priority") in ("-1", "0", "1"):
+        priority = int((metadata or {})["priority"])
+    return priority
 
 
 def _metadata(body: Parameters) -> dict[str, str] | None:

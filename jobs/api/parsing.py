@@ -26,6 +26,13 @@ class JSONParser(BaseParser):
             raise ApiError(f"The body of the request is not valid JSON: {error}.") from error
 
 
+def optional_json_body(request: Request) -> Parameters:
+    """Return the fields of a body that may be left out, and may then be of any media type."""
+    if request._request.body or "HTTP_TRANSFER_ENCODING" in request.META:
+        return json_body(request)
+    return Parameters({})
+
+
 def json_body(request: Request) -> Parameters:
     """Return the fields of the request's body, which must be a JSON object."""
     if "CONTENT_LENGTH" not in request.META and "HTTP_TRANSFER_ENCODING" in request.META:

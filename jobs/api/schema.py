@@ -53,7 +53,7 @@ def describe_what_is_taken(
 ) -> dict[str, Any]:
     """Say what of a client is taken, as this server is set up; a hook of drf-spectacular."""
     shapes_ = result["components"]["schemas"]
-    for name in ("BatchOrder", "ExpiresAfter", "Upload"):
+    for name in ("BatchOrder", "ExpiresAfter", "RetryOrder", "Upload"):
         shapes_[name]["additionalProperties"] = False
     fields = shapes_["BatchOrder"]["properties"]
     fields["endpoint"]["enum"] = list(endpoints())
@@ -61,6 +61,7 @@ def describe_what_is_taken(
     fields["webhook_url"]["pattern"] = _WEB_ADDRESS
     for name in ("input_file_id", "idempotency_key"):
         fields[name]["pattern"] = _NO_NUL
+    shapes_["RetryOrder"]["properties"]["idempotency_key"]["pattern"] = _NO_NUL
     return result
 
 
@@ -93,6 +94,12 @@ _AFTER = OpenApiParameter(
 )
 _FILE_ID = _path("file_id", "The id of a file, `file-…`.")
 _BATCH_ID = _path("batch_id", "The id of a batch, `batch_…`.")
+_IDEMPOTENCY_KEY = OpenApiParameter(
+    "Idempotency-Key",
+    {"type": "string", "minLength": 1, "maxLength": 255},
+    OpenApiParameter.HEADER,
+    description="Two requests with one key make one batch.",
+)
 
 CREATE_FILE: dict[str, Any] = {
     "operation_id": "createFile",
@@ -180,14 +187,7 @@ CREATE_BATCH: dict[str, Any] = {
         "Answers at once; the input is checked afterwards, and a batch whose input has findings "
         "ends as `failed`. Parameters that are not listed are refused."
     ),
-    "parameters": [
-        OpenApiParameter(
-            "Idempotency-Key",
-            {"type": "string", "minLength": 1, "maxLength": 255},
-            OpenApiParameter.HEADER,
-            description="Two creates with one key are one batch.",
-        ),
-    ],
+    "parameters": [_IDEMPOTENCY_KEY],
     "request": {"application/json": shapes.BatchOrder},
     "responses": _answers(shapes.Batch, 400, 409, 411, 413, 415),
 }
@@ -215,6 +215,41 @@ CANCEL_BATCH: dict[str, Any] = {
     "parameters": [_BATCH_ID],
     "request": None,
     "responses": _answers(shapes.Batch, 404, 409),
+}
+PAUSE_BATCH: dict[str, Any] = {
+    "operation_id": "pauseBatch",
+    "tags": ["Batches"],
+    "summary": "Pause a batch",
+    "description": (
+        "Its status stays, and its time runs on. Within about a second no line of it is at work; "
+        "what was in flight is computed again when it goes on. Pausing twice changes nothing."
+    ),
+    "parameters": [_BATCH_ID],
+    "request": None,
+    "responses": _answers(shapes.Batch, 404, 409),
+}
+RESUME_BATCH: dict[str, Any] = {
+    "operation_id": "resumeBatch",
+    "tags": ["Batches"],
+    "summary": "Let a paused batch go on",
+    "description": "Resuming a batch that is not paused changes nothing.",
+    "parameters": [_BATCH_ID],
+    "request": None,
+    "responses": _answers(shapes.Batch, 404, 409),
+}
+RETRY_BATCH: dict[str, Any] = {
+    "operation_id": "retryBatch",
+    "tags": ["Batches"],
+    "summary": "Retry the lines that were not answered",
+    "description": (
+        "Makes a new batch of the lines of an ended one that failed, expired or were cancelled, "
+        "and answers with it. It starts at once, from the lines as they were accepted: the input "
+        "file may be gone. It has the same endpoint, model, window and webhook, and `metadata` "
+        "and `priority` unless others are sent; its time counts from now."
+    ),
+    "parameters": [_BATCH_ID, _IDEMPOTENCY_KEY],
+    "request": {"application/json": shapes.RetryOrder},
+    "responses": _answers(shapes.Batch, 400, 404, 409, 411, 413, 415),
 }
 LIST_MODELS: dict[str, Any] = {
     "operation_id": "listModels",

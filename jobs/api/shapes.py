@@ -116,19 +116,33 @@ class ExpiresAfter(s.Serializer[Any]):
     seconds = s.IntegerField(min_value=3_600, max_value=2_592_000)
 
 
-class BatchOrder(s.Serializer[Any]):
-    input_file_id = s.CharField(min_length=1, max_length=64)
-    endpoint = s.CharField(help_text="The url of every line of the file.")
-    completion_window = s.CharField(help_text="How long it may take before it expires.")
-    metadata = Metadata(required=False)
-    output_expires_after = ExpiresAfter(required=False, allow_null=True)
-    priority = s.IntegerField(
+def _priority() -> s.IntegerField:
+    return s.IntegerField(
         min_value=-1,
         max_value=1,
         required=False,
         allow_null=True,
         help_text="1 goes before 0, and 0 before -1. May also stand in the metadata, as a string.",
     )
+
+
+def _idempotency_key() -> s.CharField:
+    return s.CharField(
+        min_length=1,
+        max_length=255,
+        required=False,
+        allow_null=True,
+        help_text="For clients that cannot set the header Idempotency-Key.",
+    )
+
+
+class BatchOrder(s.Serializer[Any]):
+    input_file_id = s.CharField(min_length=1, max_length=64)
+    endpoint = s.CharField(help_text="The url of every line of the file.")
+    completion_window = s.CharField(help_text="How long it may take before it expires.")
+    metadata = Metadata(required=False)
+    output_expires_after = ExpiresAfter(required=False, allow_null=True)
+    priority = _priority()
     webhook_url = s.CharField(
         min_length=1,
         max_length=2_000,
@@ -136,13 +150,13 @@ class BatchOrder(s.Serializer[Any]):
         allow_null=True,
         help_text="May also stand in the metadata.",
     )
-    idempotency_key = s.CharField(
-        min_length=1,
-        max_length=255,
-        required=False,
-        allow_null=True,
-        help_text="For clients that cannot set the header Idempotency-Key.",
-    )
+    idempotency_key = _idempotency_key()
+
+
+class RetryOrder(s.Serializer[Any]):
+    metadata = Metadata(required=False)
+    priority = _priority()
+    idempotency_key = _idempotency_key()
 
 
 class Batch(s.Serializer[Any]):
@@ -171,7 +185,9 @@ class Batch(s.Serializer[Any]):
     priority = s.IntegerField(min_value=-1, max_value=1)
     waiting_for = s.CharField(allow_null=True, help_text="Why it is not moving, in words.")
     paused_at = _time("Since when it is paused")
-    parent_batch_id = s.CharField(allow_null=True)
+    parent_batch_id = s.CharField(
+        allow_null=True, help_text="The batch whose unanswered lines it took up."
+    )
     webhook_url = s.CharField(allow_null=True)
 
 

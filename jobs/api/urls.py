@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path, re_path
 
-from jobs.api import batches, files, models
+from jobs.api import batch_verbs, batches, files, models
 from jobs.api.view import UnknownView
 
 urlpatterns = [
@@ -14,6 +14,9 @@ urlpatterns = [
     path("batches", batches.BatchesView.as_view()),
     path("batches/<str:batch_id>", batches.BatchView.as_view()),
     path("batches/<str:batch_id>/cancel", batches.BatchCancelView.as_view()),
+    path("batches/<str:batch_id>/pause", batch_verbs.BatchPauseView.as_view()),
+    path("batches/<str:batch_id>/resume", batch_verbs.BatchResumeView.as_view()),
+    path("batches/<str:batch_id>/retry", batch_verbs.BatchRetryView.as_view()),
     path("models", models.ModelsView.as_view()),
     # Names of models have slashes in them.
     path("models/<path:model_id>", models.ModelView.as_view()),

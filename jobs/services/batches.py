@@ -9,31 +9,28 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db import connection, transaction
-from django.db.models import F, Q
+from django.db import transaction
+from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
 from django_q.tasks import async_task
 
 from jobs.jsonl import MORE_ERRORS
 from jobs.models import Batch, BatchEvent, Chunk, Project, StoredFile, Suspect
-from jobs.result_lines import result_line
+from jobs.services.creating_once import find_created
 from jobs.services.fleet import any_worker_alive
-from jobs.services.result_files import create_result_files
 from jobs.services.transitions import REASON_MAX, move_batch
+from jobs.services.unanswered import answer_the_rest
 from jobs.states import CANCELLABLE_STATES, LIVE_STATES, BatchState
 
 # How long a lane may take to hand in what it finished before a cancelled batch is settled.
 SETTLE_AFTER_S = 3
-# How long after its creation the openai client may still repeat a create whose answer was lost.
-REPEAT_WINDOW_S = 900
+
+# The finding of a batch that expired before its input was read.
+EXPIRED_UNREAD = "batch_expired"
 
 COMPLETION_WINDOW_S = {"24h": 86_400}
 _UNITS_S = {"m": 60, "h": 3_600, "d": 86_400}
-
-
-class IdempotencyConflict(Exception):
-    """The idempotency key was used before, with another body."""
 
 
 class CannotCancel(Exception):
@@ -77,15 +74,14 @@ def create_batch(
 ) -> Batch:
     """Create a batch and ring for its validation.
 
-    The same `idempotency_key` gives the same batch again, or IdempotencyConflict if the order
-    differs. `is_repeat` says that the client sends an order again because its answer was lost:
-    then a batch of the same order that was made moments ago is the answer.
+    An order that was asked for before, as `find_created` tells, gives the same batch again.
     """
     digest = order.digest()
     with transaction.atomic():
         # A create that comes again while the first is still at work waits for it here.
-        _lock_creates(project, digest if idempotency_key is None else idempotency_key.encode())
-        known = _known_batch(project, digest, idempotency_key, is_repeat)
+        known = find_created(
+            project=project, digest=digest, idempotency_key=idempotency_key, is_repeat=is_repeat
+        )
         if known is not None:
             return known
         now = timezone.now()
@@ -114,28 +110,6 @@ def create_batch(
         # In the transaction: the message exists if and only if the batch does.
         async_task("jobs.tasks.validate", batch.pk, cluster="control")
     return batch
-
-
-def _lock_creates(project: Project, what: bytes) -> None:
-    """Let creates of one order, or with one key, come one after the other."""
-    key = hashlib.sha256(b"%d %b" % (project.pk, what)).digest()
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [int.from_bytes(key[:8], signed=True)])
-
-
-def _known_batch(
-    project: Project, digest: bytes, idempotency_key: str | None, is_repeat: bool
-) -> Batch | None:
-    batches = Batch.objects.filter(project=project)
-    if idempotency_key is not None:
-        batch = batches.filter(idempotency_key=idempotency_key).first()
-        if batch is not None and bytes(batch.create_digest) != digest:
-            raise IdempotencyConflict(idempotency_key)
-        return batch
-    if not is_repeat:
-        return None
-    since = timezone.now() - timedelta(seconds=REPEAT_WINDOW_S)
-    return batches.filter(create_digest=digest, created_at__gte=since).order_by("-id").first()
 
 
 def cancel_batch(*, batch: Batch, reason: str = "") -> None:
@@ -228,7 +202,7 @@ def settle_batch(*, batch_id: int, wait: bool = True) -> bool:
             message = "This request was not finished before its batch expired."
         elif batch.state == BatchState.VALIDATING:
             finding = {
-                "code": "batch_expired",
+                "code": EXPIRED_UNREAD,
                 "message": "The batch expired before its input file could be validated.",
                 "param": None,
                 "line": None,
@@ -238,56 +212,8 @@ def settle_batch(*, batch_id: int, wait: bool = True) -> bool:
             return False
         Chunk.objects.filter(batch=batch).delete()
         Suspect.objects.filter(batch=batch).delete()
-        _answer_the_rest(batch, code=code, message=message)
+        answer_the_rest(batch=batch, code=code, message=message)
         return move_batch(batch=batch, old=old, new=new)
-
-
-_REST = """
-INSERT INTO jobs_batchresponse (
-    request_id, batch_id, seq, ok, body, text, finish_reason, input_tokens, cached_tokens,
-    output_tokens, reasoning_tokens, error_code, error_message, created_at)
-SELECT r.id, r.batch_id, %s + row_number() OVER (ORDER BY r.position), false, '', '', '', 0, 0,
-    0, 0, %s, %s, clock_timestamp()
-FROM jobs_batchrequest r
-WHERE r.batch_id = %s
-  AND NOT EXISTS (SELECT FROM jobs_batchresponse a WHERE a.request_id = r.id)
-RETURNING request_id
-"""
-
-
-def _answer_the_rest(batch: Batch, *, code: str, message: str) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"""
-            WITH rest AS ({_REST})
-            SELECT r.position, r.custom_id FROM jobs_batchrequest r
-            JOIN rest ON rest.request_id = r.id
-            """,
-            [batch.last_seq, code, message, batch.pk],
-        )
-        count = size = 0
-        for position, custom_id in cursor:
-            count += 1
-            size += len(
-                result_line(
-                    batch_public_id=batch.public_id,
-                    position=position,
-                    custom_id=custom_id,
-                    status_code=None,
-                    body=b"",
-                    error_code=code,
-                    error_message=message,
-                )
-            )
-    if not count:
-        return
-    create_result_files(batch=batch, has_output=False, has_errors=True)
-    Batch.objects.filter(pk=batch.pk).update(
-        error_file=batch.error_file_id,
-        failed=F("failed") + count,
-        error_bytes=F("error_bytes") + size,
-        last_seq=F("last_seq") + count,
-    )
 
 
 def completion_windows() -> dict[str, int]:

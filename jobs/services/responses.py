@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import structlog
@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from jobs.answers import Answer, failure
 from jobs.models import Batch, Chunk, Suspect
 from jobs.result_lines import result_line
-from jobs.services.chunks import ClaimedChunk, renew_chunks
+from jobs.services.chunks import ClaimedChunk, release_chunks, renew_chunks
 from jobs.services.hot import hot_cursor
 from jobs.services.result_files import create_result_files
 from jobs.services.transitions import move_batch
@@ -25,15 +25,20 @@ from jobs.states import BatchState
 log = structlog.get_logger()
 
 
-class Finished(Struct, frozen=True):
-    """A request that has its answer, and the claim under which it was worked on."""
+class Answered(Struct, frozen=True, kw_only=True):
+    """A request that has its answer."""
 
-    chunk: ClaimedChunk
     request_id: int
     position: int
     custom_id: str
     answer: Answer
     latency_ms: int | None
+
+
+class Finished(Answered, frozen=True, kw_only=True):
+    """One that a lane answered, and the claim under which it was worked on."""
+
+    chunk: ClaimedChunk
 
 
 @dataclass(slots=True)
@@ -149,7 +154,11 @@ def _commit(
             and item.chunk.batch_id in going_on
         ]
         for batch_id in sorted({item.chunk.batch_id for item in rows}):
-            _insert(lane_id, batches[batch_id], [i for i in rows if i.chunk.batch_id == batch_id])
+            insert_responses(
+                lane_id=lane_id,
+                batch=batches[batch_id],
+                rows=[item for item in rows if item.chunk.batch_id == batch_id],
+            )
         if done:
             Chunk.objects.filter(
                 pk__in=[chunk.id for chunk in done if (chunk.id, chunk.attempt) in result.held]
@@ -158,12 +167,27 @@ def _commit(
             batch = batches[batch_id]
             if batch.state == BatchState.IN_PROGRESS and batch.answered == batch.total:
                 finish_batch(batch)
+        _give_back_paused(batches, held)
     result.going_on = {
         pk
         for pk, batch in batches.items()
         if batch.state == BatchState.IN_PROGRESS and batch.paused_at is None
     }
     return result
+
+
+def _give_back_paused(batches: Mapping[int, Batch], held: Sequence[ClaimedChunk]) -> None:
+    """Open the chunks of paused batches: their lane drops them with what this commit tells it.
+
+    Once the batch goes on, they can be claimed at once, and not only after the lease.
+    """
+    paused = {
+        pk
+        for pk, batch in batches.items()
+        if batch.state == BatchState.IN_PROGRESS and batch.paused_at is not None
+    }
+    if paused:
+        release_chunks([chunk for chunk in held if chunk.batch_id in paused])
 
 
 def finish_batch(batch: Batch) -> None:
@@ -178,8 +202,11 @@ def finish_batch(batch: Batch) -> None:
         Suspect.objects.filter(batch=batch).delete()
 
 
-def _insert(lane_id: int, batch: Batch, rows: Sequence[Finished]) -> None:
-    """Insert the rows of one batch and add to its row what was really inserted."""
+def insert_responses(*, lane_id: int | None, batch: Batch, rows: Sequence[Answered]) -> None:
+    """Insert the rows of one batch and add to its row what was really inserted.
+
+    The caller holds the lock of the batch's row.
+    """
     first_seq = batch.last_seq + 1
     now = timezone.now()
     with hot_cursor() as cursor:
@@ -245,7 +272,7 @@ def _insert(lane_id: int, batch: Batch, rows: Sequence[Finished]) -> None:
     )
 
 
-def _line(batch: Batch, item: Finished) -> bytes:
+def _line(batch: Batch, item: Answered) -> bytes:
     return result_line(
         batch_public_id=batch.public_id,
         position=item.position,

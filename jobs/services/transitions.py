@@ -10,7 +10,7 @@ from django.db.models.functions import Now
 
 from jobs.models import Batch, BatchEvent
 from jobs.services.webhooks import ring
-from jobs.states import ENDED_STATES, ENTERED_AT_FIELD, NEXT_STATES, BatchState
+from jobs.states import ENDED_STATES, ENTERED_AT_FIELD, NEXT_STATES, PAUSABLE_STATES, BatchState
 
 log = structlog.get_logger()
 
@@ -34,6 +34,8 @@ def move_batch(
     fields[ENTERED_AT_FIELD[new]] = Now()
     if new in ENDED_STATES:
         fields["ended_at"] = Now()
+    if new not in PAUSABLE_STATES:
+        fields["paused_at"] = None
     if not Batch.objects.filter(pk=batch.pk, state=old).update(state=new, **fields):
         return False
     BatchEvent.objects.create(

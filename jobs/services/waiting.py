@@ -13,6 +13,8 @@ from jobs.models import Batch, Chunk, Lane, LaneModel, ServedModel, Worker
 from jobs.services.fleet import alive_since, any_worker_alive
 from jobs.states import BatchState, ChunkState, EngineState, LaneKind
 
+_PAUSED = "somebody to resume it: the batch is paused"
+
 
 def waiting_for(batch: Batch) -> str | None:
     """Return what a live batch waits for; None while it moves, or has ended."""
@@ -25,11 +27,13 @@ def waiting_for_each(batches: Sequence[Batch]) -> dict[int, str]:
     Their number does not change the number of queries, if their models were selected with them.
     """
     live = [b for b in batches if b.state in (BatchState.VALIDATING, BatchState.IN_PROGRESS)]
+    # First of all, since neither a worker nor a model would change it.
+    reasons = {batch.pk: _PAUSED for batch in live if _is_held_back(batch)}
+    live = [batch for batch in live if batch.pk not in reasons]
     if not live:
-        return {}
+        return reasons
     if not any_worker_alive():
-        return dict.fromkeys((batch.pk for batch in live), _no_worker())
-    reasons = {}
+        return {**reasons, **dict.fromkeys((batch.pk for batch in live), _no_worker())}
     stalled = []
     for batch in live:
         reason = _reason_of_its_own(batch)
@@ -51,12 +55,14 @@ def waiting_for_each(batches: Sequence[Batch]) -> dict[int, str]:
     return {**reasons, **_turns(queued)}
 
 
+def _is_held_back(batch: Batch) -> bool:
+    return batch.state == BatchState.IN_PROGRESS and batch.paused_at is not None
+
+
 def _reason_of_its_own(batch: Batch) -> str | None:
     if batch.state == BatchState.VALIDATING:
         error = batch.validation_error
         return f"validation failed and is tried again: {error}" if error else "validation"
-    if batch.paused_at is not None:
-        return "resume: the batch is paused"
     if batch.model is None:
         return f"the model '{batch.model_name}', which has been removed"
     if not batch.model.enabled:

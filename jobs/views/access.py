@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.db.models import QuerySet
@@ -22,7 +23,7 @@ def visible_batches(user: Any) -> QuerySet[Batch]:
 def access_batch(user: Any, public_id: str) -> Batch:
     """Return a batch by its id; Http404 if it is unknown or of a foreign project."""
     batches = visible_batches(user).select_related(
-        "project", "model", "input_file", "output_file", "error_file"
+        "project", "model", "input_file", "output_file", "error_file", "parent"
     )
     batch = batches.filter(public_id=public_id).first()
     if batch is None:
@@ -32,8 +33,15 @@ def access_batch(user: Any, public_id: str) -> Batch:
 
 def may_change(user: Any, batch: Batch) -> bool:
     """Say whether a person may change a batch: viewers may not."""
+    return batch.project_id in changeable_projects(user, [batch])
+
+
+def changeable_projects(user: Any, batches: Sequence[Batch]) -> set[int]:
+    """Return the projects of these batches whose batches a person may change."""
+    projects = {batch.project_id for batch in batches}
     if user.is_superuser:
-        return True
-    return Membership.objects.filter(
-        user=user, project=batch.project_id, role__in=(Role.OWNER, Role.MEMBER)
-    ).exists()
+        return projects
+    found = Membership.objects.filter(
+        user=user, project__in=projects, role__in=(Role.OWNER, Role.MEMBER)
+    )
+    return set(found.values_list("project_id", flat=True))

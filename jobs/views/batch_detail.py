@@ -1,25 +1,25 @@
-"""One batch: its progress, its story, its lines, and its end by a person's hand."""
+"""One batch: its progress, its story, its lines, its family."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
-from django.views.decorators.http import require_GET, require_POST
+from django.shortcuts import render
+from django.views.decorators.http import require_GET
 
 from jobs.jsonl import MORE_ERRORS
 from jobs.models import Batch, StoredFile
-from jobs.services.batches import CannotCancel, cancel_batch
 from jobs.services.files import visible_files
-from jobs.states import CANCELLABLE_STATES
+from jobs.states import BatchState
 from jobs.views.access import access_batch, may_change
 from jobs.views.answers import answer_page
 from jobs.views.live import live_fragment
-from jobs.views.shown import show_batches
+from jobs.views.shown import deeds_for, show_batches
+
+RETRIES_SHOWN = 10
 
 
 @require_GET
@@ -34,31 +34,20 @@ def batch_detail_live(request: HttpRequest, public_id: str) -> HttpResponse:
     return live_fragment(request, "jobs/_batch_detail.html", _context(request, public_id))
 
 
-@require_POST
-@login_required
-def batch_cancel(request: HttpRequest, public_id: str) -> HttpResponse:
-    batch = access_batch(request.user, public_id)
-    if not may_change(request.user, batch):
-        raise PermissionDenied("Viewers of a project cannot cancel its batches.")
-    try:
-        cancel_batch(batch=batch, reason=f"by {request.user.get_username()}")
-    except CannotCancel as error:
-        messages.warning(request, f"Nothing was cancelled: the batch is {error.state}.")
-    return redirect("batch-detail", public_id=public_id)
-
-
 def _context(request: HttpRequest, public_id: str) -> dict[str, Any]:
     batch = access_batch(request.user, public_id)
     return {
         "batch": batch,
         "shown": show_batches([batch])[batch.pk],
+        "unanswered": batch.total - batch.completed,
         "remaining": batch.total - batch.answered,
         "total_tokens": batch.input_tokens + batch.output_tokens,
         **_findings(batch),
         "events": list(batch.events.order_by("pk")),
         "deliveries": [] if batch.is_live else list(batch.deliveries.order_by("pk")),
         "files": _files(batch),
-        "can_cancel": batch.state in CANCELLABLE_STATES and may_change(request.user, batch),
+        "deeds": deeds_for(batch, may_change=may_change(request.user, batch)),
+        "retries": [_retry(made) for made in _retries(batch)],
         "answers": answer_page(
             batch,
             start=request.GET.get("from", ""),
@@ -74,6 +63,20 @@ def _findings(batch: Batch) -> dict[str, Any]:
         "findings": [one for one in batch.findings if one["code"] != MORE_ERRORS],
         "unlisted": " ".join(unlisted),
     }
+
+
+def _retries(batch: Batch) -> QuerySet[Batch]:
+    """Return the batches that took up lines of this one, the latest first."""
+    return batch.retries.filter(deleted_at=None).order_by("-pk")[:RETRIES_SHOWN]
+
+
+def _retry(made: Batch) -> dict[str, Any]:
+    state = (
+        made.state
+        if made.state != BatchState.COMPLETED
+        else ("done with errors" if made.failed else "done")
+    )
+    return {"public_id": made.public_id, "state": state}
 
 
 def _files(batch: Batch) -> list[dict[str, Any]]:

@@ -13,10 +13,10 @@ from django.views.decorators.http import require_GET
 from jobs.models import ServedModel
 from jobs.services.projects import DEFAULT_PROJECT, projects_of
 from jobs.states import LIVE_STATES
-from jobs.views.access import visible_batches
+from jobs.views.access import changeable_projects, visible_batches
 from jobs.views.live import live_fragment
 from jobs.views.paging import page_of_batches
-from jobs.views.shown import show_batches
+from jobs.views.shown import deeds_for, show_batches
 
 
 @require_GET
@@ -40,9 +40,13 @@ def _context(request: HttpRequest) -> dict[str, Any]:
         batches, before=request.GET.get("before", ""), after=request.GET.get("after", "")
     )
     shown = show_batches(page.batches)
+    ours = changeable_projects(request.user, page.batches)
     context = {
         "page": page,
-        "rows": [(batch, shown[batch.pk]) for batch in page.batches],
+        "rows": [
+            (batch, shown[batch.pk], deeds_for(batch, may_change=batch.project_id in ours))
+            for batch in page.batches
+        ],
         "only_live": only_live,
     }
     if not page.batches and not only_live:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from jobs.models import Batch, Lane
 from jobs.services.fleet import alive_since
 from jobs.services.waiting import waiting_for_each
-from jobs.states import BatchState, EngineState
+from jobs.states import CANCELLABLE_STATES, PAUSABLE_STATES, BatchState, EngineState
 
 
 class Badge(NamedTuple):
@@ -48,6 +48,25 @@ class Shown(NamedTuple):
 
     badge: Badge
     waiting: str | None
+
+
+class Deeds(NamedTuple):
+    """What a person may do to a batch as it is now."""
+
+    cancel: bool
+    pause: bool
+    resume: bool
+    retry: bool
+
+
+def deeds_for(batch: Batch, *, may_change: bool) -> Deeds:
+    pausable = may_change and batch.state in PAUSABLE_STATES
+    return Deeds(
+        cancel=may_change and batch.state in CANCELLABLE_STATES,
+        pause=pausable and batch.paused_at is None,
+        resume=pausable and batch.paused_at is not None,
+        retry=may_change and not batch.is_live and batch.completed < batch.total,
+    )
 
 
 def show_batches(batches: Sequence[Batch]) -> dict[int, Shown]:

@@ -13,7 +13,7 @@ from openai import OpenAI
 from jobs import tasks
 from jobs.answers import failure, read_answer
 from jobs.models import Batch, Lane, Project, ServedModel
-from jobs.services.chunks import claim_chunks, read_open_lines
+from jobs.services.chunks import ClaimedChunk, OpenLine, claim_chunks, read_open_lines
 from jobs.services.fleet import LaneSpec, register_worker
 from jobs.services.projects import create_key, get_project
 from jobs.services.responses import Finished, commit_responses
@@ -141,20 +141,7 @@ class AnsweringLane:
             wanted = [one for one in lines if not custom_ids or one.custom_id in custom_ids]
             if len(wanted) == len(lines):
                 done.append(chunk)
-            for line in wanted:
-                good = line.custom_id not in failing
-                finished.append(
-                    Finished(
-                        chunk=chunk,
-                        request_id=line.request_id,
-                        position=line.position,
-                        custom_id=line.custom_id,
-                        answer=read_answer(200, chat_answer(f"to {line.custom_id}"))
-                        if good
-                        else failure("request_timeout", "It took too long."),
-                        latency_ms=12,
-                    )
-                )
+            finished += self.finished(chunk, wanted, failing=failing)
         if custom_ids:
             by_name = {item.custom_id: item for item in finished}
             finished = [by_name[one] for one in custom_ids if one in by_name]
@@ -162,6 +149,23 @@ class AnsweringLane:
         from jobs.services.chunks import release_chunks
 
         release_chunks(chunks)
+
+    def finished(
+        self, chunk: ClaimedChunk, wanted: Iterable[OpenLine], *, failing: Iterable[str] = ()
+    ) -> list[Finished]:
+        return [
+            Finished(
+                chunk=chunk,
+                request_id=line.request_id,
+                position=line.position,
+                custom_id=line.custom_id,
+                answer=read_answer(200, chat_answer(f"to {line.custom_id}"))
+                if line.custom_id not in failing
+                else failure("request_timeout", "It took too long."),
+                latency_ms=12,
+            )
+            for line in wanted
+        ]
 
 
 @pytest.fixture

@@ -50,6 +50,9 @@ def test_every_route_is_described_with_its_errors(schema):
         "/v1/batches",
         "/v1/batches/{batch_id}",
         "/v1/batches/{batch_id}/cancel",
+        "/v1/batches/{batch_id}/pause",
+        "/v1/batches/{batch_id}/resume",
+        "/v1/batches/{batch_id}/retry",
         "/v1/models",
         "/v1/models/{model_id}",
     }
@@ -87,6 +90,9 @@ def test_what_a_create_takes_is_described(schema):
     assert shape["additionalProperties"] is False
     assert shape["required"] == ["completion_window", "endpoint", "input_file_id"]
     jsonschema.validate(order("file-x"), shape | {"properties": {}, "additionalProperties": True})
+    retry = schema["components"]["schemas"]["RetryOrder"]
+    assert retry["additionalProperties"] is False and "required" not in retry
+    assert set(retry["properties"]) == {"metadata", "priority", "idempotency_key"}
     upload = schema["components"]["schemas"]["Upload"]
     assert set(upload["properties"]) == {
         "file",

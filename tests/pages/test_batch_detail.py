@@ -154,8 +154,8 @@ def test_the_number_of_queries_is_fixed(page, project, django_assert_num_queries
     _, lane = make_worker()
     batch = make_batch(project=project, texts=["t"] * 20, errors=["e"], open_lines=4)
     claim(batch, lane)
-    # Session, person, overdue, batch, worker, claims, events, files, role, lines.
-    with django_assert_num_queries(10):
+    # Session, person, overdue, batch, worker, claims, events, files, role, retries, lines.
+    with django_assert_num_queries(11):
         page.get(f"/batches/{batch.public_id}/live")
 
 

@@ -56,13 +56,14 @@ def test_the_same_facts_are_sent_once(page, project):
 def test_the_number_of_queries_does_not_grow(page, project, django_assert_num_queries):
     _, lane = make_worker()
     make_batch(project=project, open_lines=1)
-    # Session, person, overdue, page, a worker alive, claims, lanes, failures, turns, starting.
-    with django_assert_num_queries(10):
+    # Session, person, overdue, page, a worker alive, claims, lanes, failures, turns, starting,
+    # roles.
+    with django_assert_num_queries(11):
         page.get("/batches/live")
     for _ in range(20):
         make_batch(project=project, open_lines=1)
         claim(make_batch(project=project, open_lines=1), lane)
-    with django_assert_num_queries(10):
+    with django_assert_num_queries(11):
         page.get("/batches/live")
 
 

@@ -29,7 +29,14 @@ def good(text: str = "fine", tokens: int = 3) -> Answer:
 
 
 def finish(chunk, line, answer: Answer) -> Finished:
-    return Finished(chunk, line.request_id, line.position, line.custom_id, answer, 12)
+    return Finished(
+        chunk=chunk,
+        request_id=line.request_id,
+        position=line.position,
+        custom_id=line.custom_id,
+        answer=answer,
+        latency_ms=12,
+    )
 
 
 def claim(lane, model, limit: int = 4):
