@@ -7,7 +7,7 @@ from django.urls import path, re_path
 from django.views.generic import RedirectView
 
 from jobs.views.answers import line_text
-from jobs.views.batch_detail import batch_cancel, batch_detail, batch_detail_live
+from jobs.views.batch_detail import batch_cancel, batch_delete, batch_detail, batch_detail_live
 from jobs.views.batch_list import batch_list, batch_list_live
 from jobs.views.downloads import batch_file
 from jobs.views.login import login_link
@@ -26,6 +26,7 @@ urlpatterns = [
     re_path(rf"{_BATCH}$", batch_detail, name="batch-detail"),
     re_path(rf"{_BATCH}/live$", batch_detail_live, name="batch-detail-live"),
     re_path(rf"{_BATCH}/cancel$", batch_cancel, name="batch-cancel"),
+    re_path(rf"{_BATCH}/delete$", batch_delete, name="batch-delete"),
     re_path(rf"{_BATCH}/files/(?P<kind>input|output|error)$", batch_file, name="batch-file"),
     re_path(
         rf"{_BATCH}/lines/(?P<position>[0-9]{{1,9}})/(?P<part>prompt|answer|error)$",

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
 
 from jobs.admin.readonly import ReadOnly, ReadOnlyAdmin, TabularInline
+from jobs.admin.shown import without_deleted
 from jobs.models import WebhookAttempt, WebhookDelivery
 
 
@@ -24,3 +27,6 @@ class WebhookDeliveryAdmin(ReadOnlyAdmin):
     exclude = ("payload",)
     ordering = ("-pk",)
     inlines = (AttemptInline,)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[WebhookDelivery]:
+        return without_deleted(super().get_queryset(request))

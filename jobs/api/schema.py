@@ -216,6 +216,17 @@ CANCEL_BATCH: dict[str, Any] = {
     "request": None,
     "responses": _answers(shapes.Batch, 404, 409),
 }
+DELETE_BATCH: dict[str, Any] = {
+    "operation_id": "deleteBatch",
+    "tags": ["Batches"],
+    "summary": "Delete a batch",
+    "description": (
+        "The batch, its answers and its result files are gone at once; the input file stays. One "
+        "that has not ended must be cancelled first."
+    ),
+    "parameters": [_BATCH_ID],
+    "responses": _answers(shapes.DeletedBatch, 404, 409),
+}
 LIST_MODELS: dict[str, Any] = {
     "operation_id": "listModels",
     "tags": ["Models"],

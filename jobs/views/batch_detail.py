@@ -14,6 +14,7 @@ from django.views.decorators.http import require_GET, require_POST
 from jobs.jsonl import MORE_ERRORS
 from jobs.models import Batch, StoredFile
 from jobs.services.batches import CannotCancel, cancel_batch
+from jobs.services.deleting import StillLive, delete_batch
 from jobs.services.files import visible_files
 from jobs.states import CANCELLABLE_STATES
 from jobs.views.access import access_batch, may_change
@@ -47,8 +48,24 @@ def batch_cancel(request: HttpRequest, public_id: str) -> HttpResponse:
     return redirect("batch-detail", public_id=public_id)
 
 
+@require_POST
+@login_required
+def batch_delete(request: HttpRequest, public_id: str) -> HttpResponse:
+    batch = access_batch(request.user, public_id)
+    if not may_change(request.user, batch):
+        raise PermissionDenied("Viewers of a project cannot delete its batches.")
+    try:
+        delete_batch(batch=batch)
+    except StillLive as error:
+        messages.warning(request, f"Nothing was deleted: the batch is {error.state}.")
+        return redirect("batch-detail", public_id=public_id)
+    messages.success(request, f"{public_id} is deleted, with its answers and result files.")
+    return redirect("batch-list")
+
+
 def _context(request: HttpRequest, public_id: str) -> dict[str, Any]:
     batch = access_batch(request.user, public_id)
+    can_change = may_change(request.user, batch)
     return {
         "batch": batch,
         "shown": show_batches([batch])[batch.pk],
@@ -57,7 +74,8 @@ def _context(request: HttpRequest, public_id: str) -> dict[str, Any]:
         **_findings(batch),
         "events": list(batch.events.order_by("pk")),
         "files": _files(batch),
-        "can_cancel": batch.state in CANCELLABLE_STATES and may_change(request.user, batch),
+        "can_cancel": batch.state in CANCELLABLE_STATES and can_change,
+        "can_delete": can_change and not batch.is_live,
         "answers": answer_page(
             batch,
             start=request.GET.get("from", ""),
