@@ -18,7 +18,7 @@ from django.db.models.functions import Coalesce
 SLICE_S = 0.2
 ROWS_FIRST = 500
 ROWS_MIN = 20
-ROWS_MAX = 5_000
+ROWS_MAX = 2_000
 _LOCK = 0x76627372
 # What hiding a thing changes before it goes; left out of its size, so that a dry run gives the
 # figures that the run then has.

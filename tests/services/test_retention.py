@@ -7,6 +7,7 @@ import time
 from datetime import timedelta
 
 import pytest
+from django.apps import apps
 from django.conf import settings as django_settings
 from django.contrib.sessions.models import Session
 from django.core.cache import cache
@@ -199,6 +200,25 @@ def test_killed_in_the_middle_it_goes_on_where_it_stood(monkeypatch, moment):
     assert counts(remove())["jobs_batchrequest"] == 4
     assert list(Batch.every.all()) == [other]
     assert BatchResponse.objects.count() == BatchRequest.objects.count() == 3
+
+
+def test_every_reference_to_what_is_removed_is_found_by_an_index(db):
+    """Else each row that goes would cost the reading of a whole table, with its slice's locks."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT indrelid::regclass::text, indkey[0] FROM pg_index")
+        indexed = set(cursor.fetchall())
+        cursor.execute("SELECT attrelid::regclass::text, attname, attnum FROM pg_attribute")
+        numbers = {(table, column): number for table, column, number in cursor.fetchall()}
+    # By the models, since the largest tables have no constraint that the database knows.
+    references = [
+        (model._meta.db_table, field.column)
+        for model in apps.get_models()
+        for field in model._meta.concrete_fields
+        if field.remote_field and field.related_model._meta.app_label == "jobs"
+    ]
+    assert ("jobs_batchresponse", "request_id") in references
+    for table, column in references:
+        assert (table, numbers[table, column]) in indexed, f"{table}.{column}"
 
 
 # --- Files -----------------------------------------------------------------------------------

@@ -81,9 +81,12 @@ class Command(BaseCommand):
         return removed
 
     def _show(self, tally: Tally) -> None:
-        rows = sorted(tally.amounts.items())
-        for name, amount in [*rows, ("together", tally)]:
-            self.stdout.write(f"  {name:<32}{amount.count:>14,}  {decimal(amount.bytes):>10}")
+        for name, amount in sorted(tally.amounts.items()):
+            self._row(name, amount.count, amount.bytes)
+        self._row("together", tally.count, tally.bytes)
+
+    def _row(self, name: str, count: int, size: int) -> None:
+        self.stdout.write(f"  {name:<32}{count:>14,}  {decimal(size):>12}")
 
 
 def _find(name: str | None) -> Project | None:
