@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from datetime import timedelta
 
@@ -12,7 +13,7 @@ from django.conf import settings as django_settings
 from django.contrib.sessions.models import Session
 from django.core.cache import cache
 from django.core.files.base import ContentFile
-from django.core.files.storage import default_storage
+from django.core.files.storage import InMemoryStorage, default_storage
 from django.core.management import call_command
 from django.db import connection
 from django.db.migrations.recorder import MigrationRecorder
@@ -41,6 +42,7 @@ from jobs.services import orphans, slices
 from jobs.services.deleting import delete_batch
 from jobs.services.due import Scope
 from jobs.services.files import create_file, delete_file
+from jobs.services.old_rows import OLD_ROWS
 from jobs.services.projects import get_project
 from jobs.services.retention import measure_all, remove_all
 from jobs.services.slices import Pace, Tally
@@ -221,6 +223,33 @@ def test_every_reference_to_what_is_removed_is_found_by_an_index(db):
         assert (table, numbers[table, column]) in indexed, f"{table}.{column}"
 
 
+@pytest.mark.django_db(transaction=True)
+def test_two_at_once_remove_and_count_each_row_once(monkeypatch):
+    slices_of(3, monkeypatch)
+    for batch in [ended(0, texts=["a"] * 10) for _ in range(3)]:
+        delete_batch(batch=batch)
+    other = ended(0)
+    due = counts(measure_all(Scope(now=timezone.now())))
+    found = []
+
+    def run() -> None:
+        try:
+            found.append(remove())
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=run) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    removed = Tally()
+    for tally in found:
+        removed.merge(tally)
+    assert len(found) == 2 and counts(removed) == due
+    assert list(Batch.every.all()) == [other]
+
+
 # --- Files -----------------------------------------------------------------------------------
 def test_an_expired_upload_loses_its_bytes_at_once_and_its_row_a_day_later(db):
     stored, kept = upload(expires_at=timezone.now() - DAY), upload()
@@ -314,6 +343,21 @@ def test_a_worker_that_is_gone_stays_as_long_as_an_answer_names_its_lane(db):
     assert [lane.worker for lane in Lane.objects.all()] == [alive]
 
 
+def test_a_worker_waits_for_the_answers_of_a_batch_that_is_still_going(db):
+    worker, lane = make_worker()
+    Worker.objects.update(heartbeat_at=timezone.now() - 31 * DAY)
+    batch = ended(0)
+    BatchResponse.objects.filter(batch=batch).update(lane=lane)
+    delete_batch(batch=batch)
+    scope = Scope(now=timezone.now())
+    workers = next(kind for kind in OLD_ROWS if kind.days == "KEEP_WORKERS_DAYS")
+    assert counts(workers.measure(scope)) == {"jobs_worker": 1, "jobs_lane": 1}
+    assert not list(workers.remove(scope, Pace(rests=False)))
+    # Else each of its answers would have been written once more.
+    assert set(BatchResponse.objects.values_list("lane", flat=True)) == {lane.pk}
+    assert Worker.objects.get() == worker
+
+
 # --- The storage -----------------------------------------------------------------------------
 @pytest.fixture
 def old_database(db):
@@ -370,6 +414,17 @@ def test_an_upload_whose_row_comes_while_the_sweep_looks_is_kept(old_database, m
 
     monkeypatch.setattr(orphans, "_listed", slowly)
     assert not remove().count and default_storage.exists(path)
+
+
+def test_a_storage_that_is_no_folder(old_database, monkeypatch):
+    storage = InMemoryStorage()
+    monkeypatch.setattr(orphans, "default_storage", storage)
+    assert not remove().count
+    for path, days in (("uploads/aa/orphan", 2), ("uploads/ab/fresh", 0)):
+        storage.save(path, ContentFile(b"123"))
+        storage._resolve(path).modified_time = timezone.now() - days * DAY
+    assert remove().amounts == {"storage.orphans": slices.Amount(1, 3)}
+    assert storage.listdir("uploads/aa")[1] == [] and storage.exists("uploads/ab/fresh")
 
 
 def test_what_a_cut_off_request_left_goes_after_a_day(db):
