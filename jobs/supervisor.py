@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 STEP_S = 0.2
 SWEEP_EVERY_S = 2.0
-SWEEP_FILES_EVERY_S = 60.0
+SWEEP_REMAINS_EVERY_S = 60.0
 VALIDATE_AT_ONCE = 20
 # A batch that still validates after this time gets its bell rung again, each as often.
 VALIDATE_AGAIN_S = 10.0
@@ -67,7 +67,7 @@ class Supervisor:
         self._sampler: Guarded | None = None
         self._beat_at = 0.0
         self._swept_at = 0.0
-        self._files_swept_at = 0.0
+        self._remains_swept_at = 0.0
         self._validated_at = time.monotonic()
 
     def run(self) -> None:
@@ -203,9 +203,9 @@ class Supervisor:
             async_task("jobs.tasks.sweep", cluster=CONTROL)
         if webhooks.anything_due():
             async_task("jobs.tasks.deliver_webhooks", cluster=CONTROL)
-        if now - self._files_swept_at >= SWEEP_FILES_EVERY_S:
-            self._files_swept_at = now
-            async_task("jobs.tasks.sweep_files", cluster=CONTROL)
+        if now - self._remains_swept_at >= SWEEP_REMAINS_EVERY_S:
+            self._remains_swept_at = now
+            async_task("jobs.tasks.sweep_remains", cluster=CONTROL)
         if now - self._validated_at >= VALIDATE_AGAIN_S:
             self._call_validation(older_than_s=VALIDATE_AGAIN_S)
 

@@ -101,6 +101,14 @@ MIN_FREE_DISK_BYTES = env.int(
     "VBATCH_MIN_FREE_DISK_BYTES", 512 * 1024 * 1024, validate=validate.Range(min=0)
 )
 FILE_EXPIRES_S = env.int("VBATCH_FILE_EXPIRES_S", 30 * 86_400, validate=validate.Range(min=3_600))
+_DAYS = validate.Range(min=0, max=36_500)
+# Days; 0 keeps for ever.
+KEEP_BATCHES_DAYS = env.int("VBATCH_KEEP_BATCHES_DAYS", 0, validate=_DAYS)
+KEEP_DELIVERIES_DAYS = env.int("VBATCH_KEEP_DELIVERIES_DAYS", 30, validate=_DAYS)
+KEEP_AUDIT_DAYS = env.int("VBATCH_KEEP_AUDIT_DAYS", 365, validate=_DAYS)
+KEEP_IDEMPOTENCY_KEYS_DAYS = env.int("VBATCH_KEEP_IDEMPOTENCY_KEYS_DAYS", 30, validate=_DAYS)
+KEEP_TASKS_DAYS = env.int("VBATCH_KEEP_TASKS_DAYS", 7, validate=_DAYS)
+KEEP_WORKERS_DAYS = env.int("VBATCH_KEEP_WORKERS_DAYS", 30, validate=_DAYS)
 EXTRA_COMPLETION_WINDOWS: list[str] = env.list("VBATCH_EXTRA_COMPLETION_WINDOWS", [])
 EXTRA_ENDPOINTS: list[str] = env.list("VBATCH_EXTRA_ENDPOINTS", [])
 

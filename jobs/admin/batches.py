@@ -150,6 +150,11 @@ class StoredFileAdmin(ReadOnlyAdmin):
     ordering = ("-pk",)
     actions = ("remove",)
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[StoredFile]:
+        # The result files of a deleted batch are gone with it.
+        files = super().get_queryset(request)
+        return files.filter(output_of__deleted_at=None, errors_of__deleted_at=None)
+
     def has_remove_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("jobs.delete_storedfile")
 

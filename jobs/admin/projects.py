@@ -62,7 +62,7 @@ class ProjectAdmin(ModelAdmin):
         if not super().has_delete_permission(request, obj):
             return False
         return obj is None or not (
-            Batch.objects.filter(project=obj).exists()
+            Batch.every.filter(project=obj).exists()
             or StoredFile.objects.filter(project=obj).exists()
         )
 

@@ -7,6 +7,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from jobs.admin.readonly import ReadOnly, ReadOnlyAdmin, TabularInline
+from jobs.admin.shown import without_deleted
 from jobs.models import WebhookAttempt, WebhookDelivery
 from jobs.services.webhooks import replay_deliveries
 
@@ -28,6 +29,9 @@ class WebhookDeliveryAdmin(ReadOnlyAdmin):
     ordering = ("-pk",)
     inlines = (AttemptInline,)
     actions = ("replay",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[WebhookDelivery]:
+        return without_deleted(super().get_queryset(request))
 
     def has_replay_permission(self, request: HttpRequest) -> bool:
         return bool(request.user.is_superuser)

@@ -251,6 +251,17 @@ RETRY_BATCH: dict[str, Any] = {
     "request": {"application/json": shapes.RetryOrder},
     "responses": _answers(shapes.Batch, 400, 404, 409, 411, 413, 415),
 }
+DELETE_BATCH: dict[str, Any] = {
+    "operation_id": "deleteBatch",
+    "tags": ["Batches"],
+    "summary": "Delete a batch",
+    "description": (
+        "The batch, its answers and its result files are gone at once; the input file stays. One "
+        "that has not ended must be cancelled first."
+    ),
+    "parameters": [_BATCH_ID],
+    "responses": _answers(shapes.DeletedBatch, 404, 409),
+}
 LIST_MODELS: dict[str, Any] = {
     "operation_id": "listModels",
     "tags": ["Models"],

@@ -65,6 +65,12 @@ class DeletedFile(s.Serializer[Any]):
     deleted = s.BooleanField()
 
 
+class DeletedBatch(s.Serializer[Any]):
+    id = s.CharField()
+    object = s.ChoiceField(choices=["batch"])
+    deleted = s.BooleanField()
+
+
 class Finding(s.Serializer[Any]):
     code = s.CharField()
     message = s.CharField()

@@ -6,6 +6,7 @@ import secrets
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
+from django.utils import timezone
 
 from jobs.models.projects import Project
 from jobs.states import UploadState
@@ -77,10 +78,23 @@ class StoredFile(models.Model):
                 name="file_expiring",
                 condition=models.Q(deleted_at__isnull=True, expires_at__isnull=False),
             ),
+            # The sweep of what is left of deleted ones; result files go with their batch.
+            models.Index(
+                fields=["deleted_at"],
+                name="file_deleted",
+                condition=models.Q(deleted_at__isnull=False)
+                & ~models.Q(purpose=Purpose.BATCH_OUTPUT),
+            ),
         ]
 
     def __str__(self) -> str:
         return self.public_id
+
+    @property
+    def is_hidden(self) -> bool:
+        """Whether it was deleted or has expired: nobody may read what stands in it."""
+        expired = self.expires_at is not None and self.expires_at <= timezone.now()
+        return expired or self.deleted_at is not None
 
 
 class Upload(models.Model):

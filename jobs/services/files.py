@@ -21,6 +21,10 @@ from jobs.services.stored_bytes import READ_BYTES, open_bytes, remove_bytes
 PAGE_ROWS = 500
 
 
+class GoneMeanwhile(Exception):
+    """The batch was deleted while one of its files was being read."""
+
+
 class InvalidFile(Exception):
     """An upload that cannot be what its purpose asks for; the message says why."""
 
@@ -113,13 +117,15 @@ def drop_bytes(*, stored: StoredFile) -> bool:
     if not stored.paths or Batch.objects.filter(input_file=stored, state="validating").exists():
         return False
     remove_bytes(stored.paths)
+    # Afterwards: whoever is killed in between leaves them to the sweep.
+    StoredFile.objects.filter(pk=stored.pk).update(paths=[])
     return True
 
 
 def drop_deleted_input(*, batch_id: int) -> None:
     """Remove the bytes of an input that was deleted before its batch had read it."""
-    batch = Batch.objects.select_related("input_file").get(pk=batch_id)
-    if batch.input_file is not None and batch.input_file.deleted_at is not None:
+    batch = Batch.objects.select_related("input_file").filter(pk=batch_id).first()
+    if batch and batch.input_file is not None and batch.input_file.deleted_at is not None:
         drop_bytes(stored=batch.input_file)
 
 
@@ -194,7 +200,7 @@ def _rows(batch: Batch, *, ok: bool, column: str, first: int, last: int) -> Iter
             cursor.execute(_PAGE[column], [batch.pk, ok, cursor_at, last, PAGE_ROWS])
             rows: list[tuple[Any, ...]] = cursor.fetchall()
         if not rows:
-            return
+            break
         yield b"".join(
             result_line(
                 batch_public_id=batch.public_id,
@@ -209,16 +215,8 @@ def _rows(batch: Batch, *, ok: bool, column: str, first: int, last: int) -> Iter
         )
         cursor_at = rows[-1][0]
         if len(rows) < PAGE_ROWS:
-            return
-
-
-def swept_files(*, limit: int) -> int:
-    """Remove the bytes of files that expired; return how many were hidden now."""
-    expired = StoredFile.objects.filter(
-        deleted_at__isnull=True, expires_at__lt=timezone.now()
-    ).order_by("expires_at")[:limit]
-    count = 0
-    for stored in expired:
-        delete_file(stored=stored)
-        count += 1
-    return count
+            break
+    # Rows go only after their batch is hidden: then the end may be missing, and the reader must
+    # not take what he has for the whole.
+    if not Batch.objects.filter(pk=batch.pk).exists():
+        raise GoneMeanwhile(batch.public_id)

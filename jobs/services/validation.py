@@ -35,8 +35,8 @@ def validate_batch(*, batch_id: int) -> None:
     Safe to call twice or at the same time: an advisory lock lets one in, and the state moves
     by compare-and-swap in the transaction that holds the rows. Killed half-way, nothing stays.
     """
-    batch = Batch.objects.select_related("input_file").get(pk=batch_id)
-    if batch.state != BatchState.VALIDATING:
+    batch = Batch.objects.select_related("input_file").filter(pk=batch_id).first()
+    if batch is None or batch.state != BatchState.VALIDATING:
         return
     stored = batch.input_file
     if stored is None or stored.purpose != "batch":

@@ -39,7 +39,7 @@ def test_it_tells_the_whole_story(page, project):
     assert 'data-cell="failed" class="num">1<' in html
     assert 'data-cell="remaining" class="num">0<' in html
     assert "10 → 1,000" in html
-    assert "cancel-dialog" in html and "data-dialog=" not in html
+    assert "cancel-dialog" in html and 'data-dialog="cancel-dialog"' not in html
 
 
 @pytest.mark.parametrize(
@@ -83,6 +83,28 @@ def test_a_viewer_looks_and_does_not_touch(viewer_page, project):
     assert viewer_page.post(f"/batches/{batch.public_id}/cancel").status_code == 403
     batch.refresh_from_db()
     assert batch.state == "in_progress"
+
+
+def test_deleting_what_has_ended(page, viewer_page, strange_page, project):
+    batch = make_batch(project=project, state="completed", texts=["a"])
+    address = f"/batches/{batch.public_id}"
+    assert viewer_page.post(f"{address}/delete").status_code == 403
+    assert strange_page.post(f"{address}/delete").status_code == 404
+    assert page.get(f"{address}/delete").status_code == 405
+    assert b'data-dialog="delete-dialog"' not in viewer_page.get(address).content
+    assert b'data-dialog="delete-dialog"' in page.get(address).content
+    response = page.post(f"{address}/delete", follow=True)
+    assert response.redirect_chain == [("/batches", 302)]
+    assert b"is deleted" in response.content
+    assert page.get(address).status_code == 404
+
+
+def test_what_lives_cannot_be_deleted_from_its_page(page, project):
+    batch = make_batch(project=project, open_lines=1)
+    address = f"/batches/{batch.public_id}"
+    assert b'data-dialog="delete-dialog"' not in page.get(address).content
+    response = page.post(f"{address}/delete", follow=True)
+    assert b"Nothing was deleted: the batch is in_progress." in response.content
 
 
 def test_cancelling_needs_a_post_of_ours(member, project):
