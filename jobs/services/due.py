@@ -38,5 +38,6 @@ def due_batches(scope: Scope) -> QuerySet[Batch]:
         due |= Q(ended_at__lte=scope.before(scope.batch_days))
     elif (until := scope.kept_until(settings.KEEP_BATCHES_DAYS)) is not None:
         due |= Q(ended_at__lte=until)
+    # Both can only be of a batch that ended; said so that the index of ended ones is used.
     batches = Batch.every.filter(due, state__in=ENDED_STATES)
     return batches.filter(project=scope.project) if scope.project else batches

@@ -291,6 +291,9 @@ def test_an_expired_result_file_hides_its_content_and_leaves_the_rows(db):
     assert not remove().count
     batch.refresh_from_db()
     assert batch.output_file is not None and batch.output_file.deleted_at is not None
+    # However long ago: its row is what the batch names.
+    StoredFile.objects.update(deleted_at=timezone.now() - 20 * DAY)
+    assert not remove().count
     assert BatchResponse.objects.filter(batch=batch).count() == 3
 
 
