@@ -14,7 +14,13 @@ from django.test import override_settings
 from django.utils import timezone
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
 
 from jobs import tasks
 from jobs.answers import failure, read_answer
@@ -35,7 +41,7 @@ from jobs.states import BatchState, LaneKind
 from tests.histories.check import check_files, check_tables
 
 HISTORIES = 200
-STEPS = 20
+STEPS = 30
 LANES = 2
 TABLES = (
     "jobs_batch, jobs_batchrequest, jobs_batchresponse, jobs_batchevent, jobs_chunk, jobs_suspect, "
@@ -45,6 +51,8 @@ TABLES = (
 
 # Which batch: an index into those that were ever made, so that old ones are met again and again.
 which = st.integers(0, 99)
+# What a person may do to a batch, each a method below.
+VERBS = ("validate", "cancel", "pause", "resume", "retry", "delete")
 
 
 class Crash(Exception):
@@ -76,8 +84,17 @@ class Histories(RuleBasedStateMachine):
 
     # --- What people do ----------------------------------------------------------------------
 
-    @rule(count=st.integers(1, 5), priority=st.integers(-1, 1), told=st.booleans())
-    def create(self, count: int, priority: int, told: bool) -> None:
+    @initialize(count=st.integers(2, 5))
+    def begin(self, count: int) -> None:
+        self.create(count, 0, True, True)
+
+    @rule(
+        count=st.integers(1, 5),
+        priority=st.integers(-1, 1),
+        told=st.booleans(),
+        validated=st.booleans(),
+    )
+    def create(self, count: int, priority: int, told: bool, validated: bool) -> None:
         lines = b"".join(
             json.dumps(
                 {
@@ -97,7 +114,7 @@ class Histories(RuleBasedStateMachine):
             purpose="batch",
             expires_s=None,
         )
-        create_batch(
+        made = create_batch(
             project=self.project,
             order=BatchOrder(
                 endpoint="/v1/chat/completions",
@@ -107,76 +124,75 @@ class Histories(RuleBasedStateMachine):
                 webhook_url="https://hooks.example/x" if told else "",
             ),
         )
+        if validated:
+            self.validate(made)
 
-    @rule(index=which)
-    def validate(self, index: int) -> None:
-        if batch := self._batch(index):
-            tasks.validate(batch.pk)
+    def validate(self, batch: Batch) -> None:
+        tasks.validate(batch.pk)
 
-    @rule(index=which)
-    def cancel(self, index: int) -> None:
-        if batch := self._batch(index):
-            try:
-                cancel_batch(batch=batch)
-            except CannotCancel:
-                assert batch.state in ("completed", "failed", "expired")
+    def cancel(self, batch: Batch) -> None:
+        try:
+            cancel_batch(batch=batch)
+        except CannotCancel:
+            assert batch.state in ("completed", "failed", "expired")
 
-    @rule(index=which)
-    def pause(self, index: int) -> None:
-        if batch := self._batch(index):
-            try:
-                pause_batch(batch=batch)
-                assert batch.paused_at is not None
-            except CannotPause:
-                assert batch.state not in ("validating", "in_progress")
+    def pause(self, batch: Batch) -> None:
+        try:
+            pause_batch(batch=batch)
+            assert batch.paused_at is not None
+        except CannotPause:
+            assert batch.state not in ("validating", "in_progress")
 
-    @rule(index=which)
-    def resume(self, index: int) -> None:
-        if batch := self._batch(index):
-            try:
-                resume_batch(batch=batch)
-                assert batch.paused_at is None
-            except CannotPause:
-                assert batch.state not in ("validating", "in_progress")
+    def resume(self, batch: Batch) -> None:
+        try:
+            resume_batch(batch=batch)
+            assert batch.paused_at is None
+        except CannotPause:
+            assert batch.state not in ("validating", "in_progress")
 
-    @rule(index=which)
-    def retry(self, index: int) -> None:
-        if batch := self._batch(index):
-            bad = BatchResponse.objects.filter(batch=batch, ok=False).count()
-            try:
-                made = retry_batch(batch=batch)
-            except (CannotRetry, RetryRefused):
-                assert batch.is_live or not bad
-            else:
-                assert not batch.is_live
-                assert (made.total, made.answered, made.parent_id) == (bad, 0, batch.pk)
+    def retry(self, batch: Batch) -> None:
+        bad = BatchResponse.objects.filter(batch=batch, ok=False).count()
+        try:
+            made = retry_batch(batch=batch)
+        except (CannotRetry, RetryRefused):
+            assert batch.is_live or not bad
+        else:
+            assert not batch.is_live
+            assert (made.total, made.answered, made.parent_id) == (bad, 0, batch.pk)
 
-    @rule(index=which)
-    def delete(self, index: int) -> None:
+    def delete(self, batch: Batch) -> None:
+        try:
+            delete_batch(batch=batch)
+        except StillLive:
+            assert batch.is_live
+        else:
+            assert not Batch.objects.filter(pk=batch.pk).exists()
+
+    @rule(index=which, verb=st.sampled_from(VERBS))
+    def act(self, index: int, verb: str) -> None:
         if batch := self._batch(index):
-            try:
-                delete_batch(batch=batch)
-            except StillLive:
-                assert batch.is_live
-            else:
-                assert not Batch.objects.filter(pk=batch.pk).exists()
+            getattr(self, verb)(batch)
 
     # --- What time does ----------------------------------------------------------------------
 
-    @rule(index=which)
-    def expire(self, index: int) -> None:
-        if batch := self._batch(index):
-            past = timezone.now() - timedelta(seconds=1)
-            Batch.objects.filter(pk=batch.pk).update(expires_at=past)
+    @rule(index=which, remains=st.booleans(), ends=st.booleans())
+    def pass_time(self, index: int, remains: bool, ends: bool) -> None:
+        if ends and (batch := self._batch(index)):
+            self.expire(batch)
+        self.sweep()
+        if remains:
+            self.sweep_remains()
 
-    @rule()
+    def expire(self, batch: Batch) -> None:
+        past = timezone.now() - timedelta(seconds=1)
+        Batch.objects.filter(pk=batch.pk).update(expires_at=past)
+
     def sweep(self) -> None:
         past = timezone.now() - timedelta(minutes=1)
         Batch.objects.filter(state=BatchState.CANCELLING).update(cancelling_at=past)
         tasks.sweep()
         announce_events()
 
-    @rule()
     def sweep_remains(self) -> None:
         tasks.sweep_remains()
         gone = Batch.every.filter(deleted_at__isnull=False)
