@@ -8,7 +8,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from jobs.api import schema
-from jobs.api.errors import conflict
+from jobs.api.errors import conflict, limit_reached
 from jobs.api.objects import batch_object, list_object
 from jobs.api.orders import idempotency_key, is_repeat, read_order
 from jobs.api.paging import find, read_paging
@@ -23,6 +23,7 @@ from jobs.services.batches import (
     overdue_batches,
     settle_batch,
 )
+from jobs.services.limits import TooManyLiveBatches
 from jobs.services.waiting import waiting_for, waiting_for_each
 
 LIMIT_DEFAULT = 20
@@ -67,6 +68,8 @@ class BatchesView(ApiView):
                 type="idempotency_error",
                 code="idempotency_key_in_use",
             ) from error
+        except TooManyLiveBatches as error:
+            raise limit_reached(str(error), code="live_batch_limit_exceeded") from error
         return Response(batch_object(batch, waiting_for=waiting_for(batch)))
 
 

@@ -13,6 +13,7 @@ from jobs.models import (
     StoredFile,
     Suspect,
 )
+from jobs.services.audit import note_deed
 
 
 class StillLive(Exception):
@@ -31,6 +32,13 @@ def delete_batch(*, batch: Batch) -> None:
             return
         if held.is_live:
             raise StillLive(held.public_id)
+        note_deed(
+            action="batch.delete",
+            target=held.public_id,
+            project_id=held.project_id,
+            status=held.state,
+            requests=held.total,
+        )
         # Straight deletes, children first: the ORM's own would read every row into memory.
         for model in (Suspect, Chunk, BatchResponse, BatchRequest, BatchEvent):
             rows = model._default_manager.filter(batch=held)

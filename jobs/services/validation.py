@@ -15,6 +15,7 @@ from jobs.models import Batch, ServedModel, StoredFile
 from jobs.services.batches import fail_batch
 from jobs.services.chunks import CHUNK_BYTES, CHUNK_LINES
 from jobs.services.lanes import kick_lanes
+from jobs.services.limits import QueueFull, claim_queue
 from jobs.services.served_models import find_model
 from jobs.services.stored_bytes import open_bytes
 from jobs.services.transitions import move_batch
@@ -40,7 +41,7 @@ def validate_batch(*, batch_id: int) -> None:
     Safe to call twice or at the same time: an advisory lock lets one in, and the state moves
     by compare-and-swap in the transaction that holds the rows. Killed half-way, nothing stays.
     """
-    batch = Batch.objects.select_related("input_file").get(pk=batch_id)
+    batch = Batch.objects.select_related("input_file", "project").get(pk=batch_id)
     if batch.state != BatchState.VALIDATING:
         return
     stored = batch.input_file
@@ -92,11 +93,18 @@ def _make_rows(batch: Batch, file: IO[bytes], checker: LineChecker) -> None:
         )
         raise _Rejected
     _copy_chunks(batch, chunks)
+    try:
+        # Last, since from here on another batch of the project would wait.
+        claim_queue(project=batch.project, requests=checker.total, tokens=checker.estimated_tokens)
+    except QueueFull as error:
+        checker.add(error.code, str(error))
+        raise _Rejected from error
     if not move_batch(
         batch=batch,
         old=BatchState.VALIDATING,
         new=BatchState.IN_PROGRESS,
         total=checker.total,
+        estimated_tokens=checker.estimated_tokens,
         model=model,
         model_name=checker.model or "",
     ):
