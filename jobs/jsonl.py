@@ -15,6 +15,7 @@ from jobs.line_rules import (
     Problem,
     UnreadableLine,
     custom_id_problem,
+    estimate_tokens,
     method_problem,
     prompt_problem,
     read_body,
@@ -65,6 +66,7 @@ class LineChecker:
     max_findings: int
     line: int = 0
     total: int = 0
+    estimated_tokens: int = 0
     model: str | None = None
     findings: list[Finding] = field(default_factory=list)
     hidden: int = 0
@@ -155,6 +157,7 @@ class LineChecker:
         except RecursionError:
             # From Python 3.12 on, decoders in C may go deeper than functions in Python.
             return None, [Problem("invalid_request", "The body is nested too deeply.", "body")]
+        self.estimated_tokens += estimate_tokens(body_bytes)
         request = RequestLine(
             line=self.line,
             position=self.total - 1,

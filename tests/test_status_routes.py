@@ -142,6 +142,11 @@ def test_health_counts_the_queue_and_names_the_limits(client, settings):
     assert body["queue"]["batches"]["in_progress"] == 1
     assert 0 <= body["queue"]["oldest_batch_age_s"] < 60
     assert body["limits"]["max_lines"] == settings.MAX_LINES
+    assert body["limits"]["requests_per_minute"] == settings.REQUESTS_PER_MINUTE
+    assert body["limits"]["max_live_batches"] == settings.MAX_LIVE_BATCHES
+    assert body["limits"]["max_queued_requests"] == settings.MAX_QUEUED_REQUESTS
+    # 0 is no limit.
+    assert body["limits"]["max_queued_tokens"] is body["limits"]["max_stored_bytes"] is None
 
 
 @pytest.mark.django_db
@@ -208,8 +213,8 @@ def test_running_jobs_asks_the_same_number_of_queries(client, key, django_assert
     for size in (1, 20):
         for _ in range(size):
             make_batch(project=ours, open_lines=1)
-        # Key, its project, its last use, overdue, batches.
-        with django_assert_num_queries(5):
+        # Key, its last use, overdue, batches.
+        with django_assert_num_queries(4):
             client.get("/api/running-jobs", headers=bearer(key))
 
 

@@ -100,6 +100,18 @@ MAX_FINDINGS = env.int("VBATCH_MAX_FINDINGS", 100, validate=validate.Range(min=1
 MIN_FREE_DISK_BYTES = env.int(
     "VBATCH_MIN_FREE_DISK_BYTES", 512 * 1024 * 1024, validate=validate.Range(min=0)
 )
+# What a key or a project may take; 0 is no limit, and a field of the key or project goes before.
+# Fifty requests a second: more than any client needs that pauses between its looks, and less than
+# one that has lost its pause in a loop would send.
+REQUESTS_PER_MINUTE = env.int("VBATCH_REQUESTS_PER_MINUTE", 3_000, validate=validate.Range(min=0))
+# Every look at what runs reads the live batches.
+MAX_LIVE_BATCHES = env.int("VBATCH_MAX_LIVE_BATCHES", 1_000, validate=validate.Range(min=0))
+# A line is a row: so many are some tens of gigabytes of database.
+MAX_QUEUED_REQUESTS = env.int(
+    "VBATCH_MAX_QUEUED_REQUESTS", 5_000_000, validate=validate.Range(min=0)
+)
+MAX_QUEUED_TOKENS = env.int("VBATCH_MAX_QUEUED_TOKENS", 0, validate=validate.Range(min=0))
+MAX_STORED_BYTES = env.int("VBATCH_MAX_STORED_BYTES", 0, validate=validate.Range(min=0))
 FILE_EXPIRES_S = env.int("VBATCH_FILE_EXPIRES_S", 30 * 86_400, validate=validate.Range(min=3_600))
 _DAYS = validate.Range(min=0, max=36_500)
 # Days; 0 keeps for ever.
@@ -212,6 +224,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "jobs.views.acting.ActingMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",

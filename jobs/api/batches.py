@@ -8,7 +8,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from jobs.api import schema
-from jobs.api.errors import ApiError, conflict
+from jobs.api.errors import ApiError, conflict, limit_reached
 from jobs.api.objects import batch_object, list_object
 from jobs.api.orders import idempotency_key, is_repeat, read_order
 from jobs.api.paging import find, read_paging
@@ -24,6 +24,7 @@ from jobs.services.batches import (
 )
 from jobs.services.creating_once import IdempotencyConflict
 from jobs.services.deleting import StillLive, delete_batch
+from jobs.services.limits import TooManyLiveBatches
 from jobs.services.waiting import waiting_for, waiting_for_each
 
 LIMIT_DEFAULT = 20
@@ -74,6 +75,8 @@ class BatchesView(ApiView):
             )
         except IdempotencyConflict as error:
             raise key_in_use() from error
+        except TooManyLiveBatches as error:
+            raise limit_reached(str(error), code=error.code) from error
         return Response(batch_object(batch, waiting_for=waiting_for(batch)))
 
 

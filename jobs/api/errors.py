@@ -77,6 +77,11 @@ def too_large(limit: int, *, what: str = "The file") -> ApiError:
     )
 
 
+def limit_reached(message: str, *, code: str) -> ApiError:
+    """A 429 that waiting a moment does not mend: the client shall not send the request again."""
+    return ApiError(message, status=429, code=code, headers={"x-should-retry": "false"})
+
+
 def handle_exception(error: Exception, context: dict[str, Any]) -> Response:
     """Answer any exception that a view raised; DRF calls this."""
     answer = _answer_to(error, context["request"])

@@ -25,6 +25,10 @@ _REFUSALS = {
     411: "A JSON body needs a Content-Length.",
     413: "More bytes than the operator allows.",
     415: "The body is of another media type.",
+    429: (
+        "The key's requests are used up for now: `retry-after` says until when. A create is also "
+        "refused where the project has too many live batches."
+    ),
     503: "The database cannot be reached just now; try again.",
 }
 
@@ -70,7 +74,7 @@ def _answers(good: Any, *refusals: int, what: str = "") -> dict[int, Any]:
         200: OpenApiResponse(good, description=what),
         **{
             status: OpenApiResponse(shapes.ErrorBody, description=_REFUSALS[status])
-            for status in sorted({401, 406, 503, *refusals})
+            for status in sorted({401, 406, 429, 503, *refusals})
         },
     }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Any
@@ -85,10 +85,14 @@ class _Body:
 
 
 @contextmanager
-def read_form(request: HttpRequest) -> Iterator[Form]:
+def read_form(
+    request: HttpRequest, *, check: Callable[[int], None] | None = None
+) -> Iterator[Form]:
     """Read the multipart form of a request; its temporary file is removed at the end.
 
-    Raises ApiError for what is not a multipart form, is cut off, or is too large.
+    Raises ApiError for what is not a multipart form, is cut off, or is too large. `check` is
+    given the least size that the file can have by the length of the body, before it is read, and
+    may raise ApiError too.
     """
     content_type = request.META.get("CONTENT_TYPE", "")
     if not re.match("multipart/form-data *(;|$)", content_type, flags=re.I):
@@ -101,6 +105,12 @@ def read_form(request: HttpRequest) -> Iterator[Form]:
     if length is not None and length > settings.MAX_FILE_BYTES + FORM_BYTES:
         body.drain()
         raise too_large(settings.MAX_FILE_BYTES)
+    if check is not None and length is not None:
+        try:
+            check(max(0, length - FORM_BYTES))
+        except ApiError:
+            body.drain()
+            raise
     handler = LimitedFileUploadHandler(request)
     try:
         post, files = _parse(request, content_type, length, body, handler)

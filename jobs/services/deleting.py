@@ -42,7 +42,13 @@ def delete_batch(*, batch: Batch) -> None:
         WebhookDelivery.objects.filter(batch=held, state=DeliveryState.PENDING).update(
             state=DeliveryState.DEAD, last_error="The batch was deleted."
         )
-        note_deed(action="batch.delete", target=held.public_id, project=held.project)
+        note_deed(
+            action="batch.delete",
+            target=held.public_id,
+            project_id=held.project_id,
+            status=held.state,
+            requests=held.total,
+        )
 
 
 def _forget_parent(parent: Batch) -> None:

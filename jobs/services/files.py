@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from jobs.models import Batch, Project, Purpose, StoredFile
 from jobs.result_lines import result_line
+from jobs.services.limits import StorageFull, claim_room
 from jobs.services.stored_bytes import READ_BYTES, open_bytes, remove_bytes
 
 PAGE_ROWS = 500
@@ -60,7 +61,8 @@ def visible_files(project: Project) -> QuerySet[StoredFile]:
 def create_file(
     *, project: Project, upload: File[bytes], filename: str, purpose: str, expires_s: int | None
 ) -> StoredFile:
-    """Store an upload; raises InvalidFile if it cannot be what its purpose asks for.
+    """Store an upload; raises InvalidFile if it cannot be what its purpose asks for, and
+    StorageFull if the project has no room for it.
 
     The bytes are renamed into place, not copied, or sent to S3 as they are read; the row is
     written after them: a crash in between leaves bytes that nobody knows, never a row without
@@ -78,7 +80,13 @@ def create_file(
     )
     key = stored.public_id.removeprefix("file-")
     stored.paths = [default_storage.save(f"uploads/{key[:2]}/{key}", upload)]
-    stored.save()
+    try:
+        with transaction.atomic():
+            claim_room(project=project, size=stored.bytes)
+            stored.save()
+    except StorageFull:
+        remove_bytes(stored.paths)
+        raise
     return stored
 
 

@@ -13,6 +13,7 @@ from django.views.decorators.http import require_POST
 from jobs.models import Batch
 from jobs.services.batches import CannotCancel, cancel_batch
 from jobs.services.deleting import StillLive, delete_batch
+from jobs.services.limits import LimitReached
 from jobs.services.pausing import CannotPause, pause_batch, resume_batch
 from jobs.services.retrying import CannotRetry, RetryRefused, retry_batch
 from jobs.views.access import access_batch, may_change
@@ -59,7 +60,7 @@ def batch_retry(request: HttpRequest, public_id: str) -> HttpResponse:
         # As a repeat, since a button may be pressed twice: the second press shows what the
         # first one made.
         made = retry_batch(batch=batch, is_repeat=True, reason=_reason(request))
-    except (CannotRetry, RetryRefused) as error:
+    except (CannotRetry, LimitReached, RetryRefused) as error:
         messages.warning(request, str(error))
         return _back(request, batch)
     return redirect("batch-detail", public_id=made.public_id)
