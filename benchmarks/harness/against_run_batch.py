@@ -49,6 +49,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=1, help="ours, theirs; and ours at the end")
     parser.add_argument("--engine-python", default=sys.executable, help="the Python with vLLM")
     parser.add_argument("--engine-args", default="")
+    parser.add_argument("--max-num-batched-tokens", type=int, default=8_192)
     parser.add_argument("--start-timeout", type=float, default=900.0, help="of the engine, in s")
     parser.add_argument("--json", type=Path, help="write all figures to this file")
     args = parser.parse_args()
@@ -58,7 +59,10 @@ def main() -> None:
         tempfile.TemporaryDirectory(prefix="vbatch-bench-") as folder,
         Stack(Path(folder), models={}, env=env) as stack,
     ):
-        stack.save_model(MODEL, source=str(args.model.resolve()), engine_args=args.engine_args)
+        # vLLM's own default differs between its server and run-batch.
+        batched = f"--max-num-batched-tokens {args.max_num_batched_tokens}"
+        engine_args = f"{args.engine_args} {batched}"
+        stack.save_model(MODEL, source=str(args.model.resolve()), engine_args=engine_args)
         stack.start_web()
         stack.start_worker()
         found = compare(

@@ -14,8 +14,8 @@ from tests.stack import Process
 MODULE = "vllm.entrypoints.openai.run_batch"
 # What only a server knows, with the number of values of each.
 _OF_THE_SERVER = {"--uds": 1, "--disable-uvicorn-access-log": 0}
-# The last that it says before it takes up the first request.
-_READY = "Reading batch from"
+# What it says once its engine is up; not every version says the first.
+_READY = ("Reading batch from", "Running batch:")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ def run(command: Sequence[str], *, env: Mapping[str, str], answers: Path, log: P
         assert process.stdout is not None
         for line in process.stdout:
             kept.write(line)
-            if ready_at is None and _READY in line:
+            if ready_at is None and any(words in line for words in _READY):
                 ready_at = time.time()
     if process.wait() != 0 or ready_at is None or not answers.exists():
         raise RuntimeError(f"run-batch ended with {process.returncode}:\n{log.read_text()[-3000:]}")

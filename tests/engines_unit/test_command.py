@@ -193,17 +193,21 @@ def test_cpu_cache_is_a_tenth_of_the_memory_within_bounds(
 
 
 @pytest.mark.parametrize(
-    ("engine_args", "memory", "running"),
+    ("engine_args", "memory", "gpu", "running"),
     [
-        ("", None, 256),
-        ("", 24 * GIB, 256),
-        ("", 80 * GIB, 1_024),
-        ("--max-num-seqs 12", 80 * GIB, 12),
-        ("--max_num_seqs=12", None, 12),
+        ("", None, "", 256),
+        ("", 24 * GIB, "NVIDIA L4", 256),
+        ("", 80 * GIB, "NVIDIA H100 80GB HBM3", 1_024),
+        ("", 80 * GIB, "NVIDIA A100-SXM4-80GB", 256),
+        ("--max-num-seqs 12", 80 * GIB, "NVIDIA H100 80GB HBM3", 12),
+        ("--max_num_seqs=12", None, "", 12),
     ],
 )
-def test_how_much_runs_at_once(engine_args: str, memory: int | None, running: int) -> None:
-    assert max_num_seqs(engine_args=engine_args, gpu_memory_bytes=memory) == running
+def test_how_much_runs_at_once(
+    engine_args: str, memory: int | None, gpu: str, running: int
+) -> None:
+    found = max_num_seqs(engine_args=engine_args, gpu_memory_bytes=memory, gpu_name=gpu)
+    assert found == running
 
 
 def test_window_holds_a_quarter_more_than_runs() -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
 import resource
-import subprocess
 import sys
 from argparse import ArgumentParser
 from typing import Any
@@ -15,6 +15,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError
 
 from jobs.checks import HOSTS
+from jobs.host_gpus import GpusUnknown, left_visible, read_uuids
 from jobs.services.fleet import HostRefused, LaneSpec
 from jobs.services.installation import enter_installation
 from jobs.states import LaneKind
@@ -25,7 +26,6 @@ from vbatch_site.secret import load_instance_id
 from vbatch_site.version import VERSION
 
 OPEN_FILES = 65_536
-_COUNT_GPUS = "from jobs.nvml import read_gpus; print(len(read_gpus()))"
 
 
 class Command(BaseCommand):
@@ -36,7 +36,8 @@ class Command(BaseCommand):
             "--gpus",
             default=settings.GPUS,
             help="which GPUs make which lanes: '0,1,2+3' is three lanes, the last of two GPUs; "
-            "by default each GPU is a lane, and without a GPU the CPU is one",
+            "by default each GPU is a lane, or each that CUDA_VISIBLE_DEVICES names, and without a "
+            "GPU the CPU is one",
         )
         parser.add_argument(
             "--no-gpu",
@@ -106,12 +107,15 @@ def allow_open_files() -> None:
 
 
 def engine_lanes(gpus: str) -> list[LaneSpec]:
-    """Return the lanes for a description such as `0,1,2+3`; empty means all there are."""
+    """Return the lanes for a description such as `0,1,2+3`; empty means all that are ours."""
     if not gpus:
-        count = count_gpus()
-        if count == 0:
+        try:
+            found = left_visible(read_uuids(), os.environ.get("CUDA_VISIBLE_DEVICES"))
+        except GpusUnknown as error:
+            raise CommandError(str(error)) from error
+        if not found:
             return [LaneSpec(name="cpu", kind=LaneKind.CPU)]
-        gpus = ",".join(str(index) for index in range(count))
+        gpus = ",".join(str(index) for index in found)
     specs: list[LaneSpec] = []
     for part in gpus.split(","):
         try:
@@ -126,21 +130,3 @@ def engine_lanes(gpus: str) -> list[LaneSpec]:
     if len(used) != len(set(used)):
         raise CommandError("--gpus: a GPU stands in more than one lane")
     return specs
-
-
-def count_gpus() -> int:
-    """Count the GPUs in a process of its own, since NVML may hang; 0 without a driver."""
-    try:
-        done = subprocess.run(
-            [sys.executable, "-c", _COUNT_GPUS],
-            capture_output=True,
-            text=True,
-            timeout=20,
-            cwd=settings.BASE_DIR,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise CommandError(
-            "The NVIDIA driver does not answer. `nvidia-smi` should; or name the GPUs by --gpus, "
-            "or use --no-gpu."
-        ) from error
-    return int(done.stdout) if done.returncode == 0 else 0
