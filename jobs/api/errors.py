@@ -68,12 +68,13 @@ def conflict(message: str, *, code: str | None = None, type: str = INVALID_REQUE
     return ApiError(message, status=409, code=code, type=type, headers={"x-should-retry": "false"})
 
 
-def too_large(limit: int, *, what: str = "The file") -> ApiError:
+def too_large(limit: int, *, param: str = "file") -> ApiError:
+    what = "part" if param == "data" else "file"
     return ApiError(
-        f"{what} is too large: at most {limit:,} bytes are allowed.",
+        f"The {what} is too large: at most {limit:,} bytes are allowed.",
         status=413,
-        code="file_too_large" if what == "The file" else "request_too_large",
-        param="file" if what == "The file" else None,
+        code=f"{what}_too_large",
+        param=param,
     )
 
 

@@ -74,8 +74,8 @@ class FilesView(ApiView):
             raise no_room(error) from error
 
 
-def no_room(error: StorageFull) -> ApiError:
-    return ApiError(str(error), status=413, code="storage_limit_exceeded", param="file")
+def no_room(error: StorageFull, *, param: str = "file") -> ApiError:
+    return ApiError(str(error), status=413, code="storage_limit_exceeded", param=param)
 
 
 class FileView(ApiView):

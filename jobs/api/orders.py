@@ -65,7 +65,7 @@ def read_order(body: Parameters) -> BatchOrder:
         metadata=metadata,
         priority=_priority(body, metadata) or 0,
         webhook_url=url or "",
-        output_expires_after_s=_output_lifetime(body),
+        output_expires_after_s=read_lifetime(body, "output_expires_after"),
     )
 
 
@@ -125,8 +125,9 @@ def _metadata(body: Parameters) -> dict[str, str] | None:
     return dict(found.values)
 
 
-def _output_lifetime(body: Parameters) -> int | None:
-    found = body.record("output_expires_after")
+def read_lifetime(body: Parameters, name: str) -> int | None:
+    """Return the seconds after which a file is to expire; None if it was not asked for."""
+    found = body.record(name)
     if found is None:
         return None
     found.refuse_unknown(("anchor", "seconds"))

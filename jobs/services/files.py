@@ -20,6 +20,9 @@ from jobs.services.limits import StorageFull, claim_room
 from jobs.services.stored_bytes import READ_BYTES, open_bytes, remove_bytes
 
 PAGE_ROWS = 500
+# How much of a batch file is looked at before it is accepted.
+START_BYTES = 4096
+_BATCH_FORMAT = "Invalid file format for a batch: it must be .jsonl, one JSON object a line"
 
 
 class GoneMeanwhile(Exception):
@@ -69,14 +72,12 @@ def create_file(
     bytes.
     """
     check_upload(upload=upload, filename=filename, purpose=purpose)
-    if expires_s is None and purpose == Purpose.BATCH:
-        expires_s = settings.FILE_EXPIRES_S
-    stored = StoredFile(
+    stored = file_to_be(
         project=project,
         purpose=purpose,
         filename=filename,
-        bytes=upload.size,
-        expires_at=timezone.now() + timedelta(seconds=expires_s) if expires_s else None,
+        size=upload.size,
+        expires_s=expires_s,
     )
     key = stored.public_id.removeprefix("file-")
     stored.paths = [default_storage.save(f"uploads/{key[:2]}/{key}", upload)]
@@ -90,23 +91,46 @@ def create_file(
     return stored
 
 
+def file_to_be(
+    *, project: Project, purpose: str, filename: str, size: int, expires_s: int | None
+) -> StoredFile:
+    """Return the row of a file that is still to be saved, once its paths are known."""
+    if expires_s is None and purpose == Purpose.BATCH:
+        expires_s = settings.FILE_EXPIRES_S
+    return StoredFile(
+        project=project,
+        purpose=purpose,
+        filename=filename,
+        bytes=size,
+        expires_at=timezone.now() + timedelta(seconds=expires_s) if expires_s else None,
+    )
+
+
 def check_upload(*, upload: File[bytes], filename: str, purpose: str) -> None:
     """Raise InvalidFile for an empty file, or a batch file that cannot be JSONL."""
     if not upload.size:
         raise InvalidFile("The file is empty.")
+    check_name(filename=filename, purpose=purpose)
+    upload.seek(0)
+    check_start(start=upload.read(START_BYTES), purpose=purpose)
+    upload.seek(0)
+
+
+def check_name(*, filename: str, purpose: str) -> None:
+    """Raise InvalidFile for a batch file whose name is none of a JSONL file."""
+    if purpose == Purpose.BATCH and not filename.lower().endswith(".jsonl"):
+        raise InvalidFile(f"{_BATCH_FORMAT}; this file is named '{filename[-100:]}'.")
+
+
+def check_start(*, start: bytes, purpose: str) -> None:
+    """Raise InvalidFile for a batch file whose first START_BYTES cannot be those of JSONL."""
     if purpose != Purpose.BATCH:
         return
-    hint = "Invalid file format for a batch: it must be .jsonl, one JSON object a line"
-    if not filename.lower().endswith(".jsonl"):
-        raise InvalidFile(f"{hint}; this file is named '{filename[-100:]}'.")
-    upload.seek(0)
-    start = upload.read(4096)
-    upload.seek(0)
     text = start.removeprefix(b"\xef\xbb\xbf").lstrip()
-    if len(start) < 4096 and not text:
+    if len(start) < START_BYTES and not text:
         raise InvalidFile("The file holds nothing but blank lines.")
     if text and not text.startswith(b"{"):
-        raise InvalidFile(f"{hint}; this file does not begin with '{{'.")
+        raise InvalidFile(f"{_BATCH_FORMAT}; this file does not begin with '{{'.")
 
 
 def delete_file(*, stored: StoredFile) -> None:

@@ -12,6 +12,7 @@ from django.utils import timezone
 from jobs.services.due import Scope
 from jobs.services.old_files import OldFiles
 from jobs.services.old_rows import OLD_ROWS, OldIdempotencyKeys
+from jobs.services.old_uploads import OldUploads
 from jobs.services.orphans import BrokenUploads, OrphanObjects
 from jobs.services.purging import DueBatches
 from jobs.services.slices import Pace, Tally
@@ -38,6 +39,7 @@ def remains(*, folders: int | None = None) -> Sequence[Remains]:
     return (
         DueBatches(),
         OldFiles(),
+        OldUploads(),
         OldIdempotencyKeys(),
         *OLD_ROWS,
         BrokenUploads(),

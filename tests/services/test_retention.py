@@ -385,7 +385,7 @@ def test_objects_that_nobody_names_go_after_a_day(old_database):
     project = get_project()
     StoredFile.objects.create(project=project, purpose="batch", paths=[named, second])
     coming = Upload.objects.create(
-        project=project, purpose="batch", bytes=1, expires_at=timezone.now()
+        project=project, purpose="batch", bytes=1, expires_at=timezone.now() + DAY
     )
     UploadPart.objects.create(upload=coming, bytes=1, path=part)
     assert counts(measure_all(Scope(now=timezone.now()))) == {"storage.orphans": 1}
