@@ -74,9 +74,9 @@ def delete_project(*, project: Project) -> None:
 
 
 def is_used(project: Project) -> bool:
-    """Say whether a project holds a batch or a file."""
+    """Say whether a project holds a batch, be it one whose rows are still to go, or a file."""
     return (
-        Batch.objects.filter(project=project).exists()
+        Batch.every.filter(project=project).exists()
         or StoredFile.objects.filter(project=project).exists()
     )
 

@@ -249,7 +249,7 @@ SEES_DELETED = {
     "jobs/services/purging.py",  # removes them
     "jobs/services/old_files.py",  # asks who still needs a file
     "jobs/admin/shown.py",  # leaves them out
-    "jobs/admin/projects.py",  # a project with rows is not empty
+    "jobs/services/projects.py",  # a project with rows is not empty
     "jobs/api/batches.py",  # the place of a deleted one in a list
 }
 

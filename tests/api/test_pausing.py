@@ -52,7 +52,11 @@ def test_each_change_is_an_event_and_a_deed_and_nothing_else_is(api, lane):
         ("resumed", "in_progress", "in_progress"),
     ]
     deeds = AuditEntry.objects.filter(target=made["id"]).order_by("pk")
-    assert list(deeds.values_list("action", flat=True)) == ["batch.pause", "batch.resume"]
+    assert list(deeds.values_list("action", flat=True)) == [
+        "batch.create",
+        "batch.pause",
+        "batch.resume",
+    ]
 
 
 @pytest.mark.django_db

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from threading import Barrier
+from typing import Any
 
 import openai
 import pytest
@@ -182,13 +183,14 @@ def test_batches_validated_at_the_same_time_do_not_both_slip_under(api, owner, m
     limit(owner, **{kind: 15 if kind == "max_queued_requests" else tokens * 3 // 2})
     made = [make(api, content) for _ in range(THREADS)]
     copied = Barrier(THREADS)
-    original = validation._copy_chunks
+    original = validation.copy_requests
 
-    def copy_chunks(*args: object) -> None:
-        original(*args)
+    def copy_requests(**kwargs: Any) -> Any:
+        ranges = original(**kwargs)
         copied.wait(20)
+        return ranges
 
-    monkeypatch.setattr(validation, "_copy_chunks", copy_chunks)
+    monkeypatch.setattr(validation, "copy_requests", copy_requests)
     at_once(lambda number: validate(made[number]))
     found = sorted(status_of(api, batch_id) for batch_id in made)
     assert found == ["failed"] * (THREADS - 1) + ["in_progress"]
