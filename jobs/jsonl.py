@@ -15,6 +15,7 @@ from jobs.line_rules import (
     Problem,
     UnreadableLine,
     custom_id_problem,
+    estimate_tokens,
     method_problem,
     prompt_problem,
     read_body,
@@ -55,7 +56,8 @@ class LineChecker:
 
     A line tells everything that is wrong with it, as far as one thing does not follow from
     another; one that cannot be read tells only that. `models` holds the names that may stand in
-    `body.model`, None for any; with `one_model` off, lines may name several. Memory grows with the number of lines by one short digest of each custom_id.
+    `body.model`, None for any; with `one_model` off, lines may name several. Memory grows with the
+    number of lines by one short digest of each custom_id.
     """
 
     endpoint: str
@@ -66,6 +68,7 @@ class LineChecker:
     one_model: bool = True
     line: int = 0
     total: int = 0
+    estimated_tokens: int = 0
     model: str | None = None
     findings: list[Finding] = field(default_factory=list)
     hidden: int = 0
@@ -156,6 +159,7 @@ class LineChecker:
         except RecursionError:
             # From Python 3.12 on, decoders in C may go deeper than functions in Python.
             return None, [Problem("invalid_request", "The body is nested too deeply.", "body")]
+        self.estimated_tokens += estimate_tokens(body_bytes)
         request = RequestLine(
             line=self.line,
             position=self.total - 1,

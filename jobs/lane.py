@@ -18,8 +18,9 @@ from django.db import InterfaceError, OperationalError, close_old_connections, c
 
 from jobs.engines.client import Endpoint, EngineClient
 from jobs.engines.command import window_size
-from jobs.model_run import ModelRun
-from jobs.models import Lane, ServedModel
+from jobs.model_run.pace import Pace
+from jobs.model_run.run import ModelRun, UpstreamAway
+from jobs.models import Lane, LaneModel, ServedModel
 from jobs.scheduler import claimable_models, next_model
 from jobs.services import lanes
 from jobs.states import EngineState, LaneKind
@@ -34,6 +35,8 @@ OPEN_FILES_KEPT = 100
 SWITCH_LOOK_EVERY_S = 5.0
 # How long the database may be away before the task gives up and is called again later.
 DB_PATIENCE_S = 120.0
+# How long an upstream that was away is left alone at the most.
+UPSTREAM_RETRY_MAX_S = 60.0
 
 
 class LostLane(Exception):
@@ -117,6 +120,9 @@ class LaneTask:
         lane = await self._refresh()
         return lane.generation == self._generation and lane.engine_state == EngineState.DIED
 
+    async def reject_engine(self) -> None:
+        await self.db(lanes.reject_engine, lane_id=self.lane_id, generation=self._generation)
+
     async def may_go_on(self) -> bool:
         now = time.monotonic()
         if self._model_id is None or now - self._looked_at < SWITCH_LOOK_EVERY_S:
@@ -153,7 +159,7 @@ class LaneTask:
             if ready is None:
                 continue
             self._generation, self._model_id = ready.generation, model.pk
-            window = window_size(ready.engine_max_num_seqs)
+            window = min(window_size(ready.engine_max_num_seqs), open_files_left())
             async with EngineClient(Endpoint(socket=ready.engine_socket)) as client:
                 await self._run(model, client, window)
             self._model_id = None
@@ -215,14 +221,21 @@ class LaneTask:
         error = task.exception()
         if isinstance(error, LostLane):
             raise error
-        if error is not None:
+        if isinstance(error, UpstreamAway):
+            log.warning("upstream_away", lane=self.lane_id, model=model_id, reason=str(error))
+            reason = str(error)
+        elif error is not None:
             log.error("upstream_run_failed", lane=self.lane_id, model=model_id, exc_info=error)
-            await self.db(
-                lanes.note_load_failure,
-                lane_id=self.lane_id,
-                model_id=model_id,
-                reason=f"{type(error).__name__}: {error}",
-            )
+            reason = f"{type(error).__name__}: {error}"
+        else:
+            return
+        await self.db(
+            lanes.note_load_failure,
+            lane_id=self.lane_id,
+            model_id=model_id,
+            reason=reason,
+            longest_s=UPSTREAM_RETRY_MAX_S,
+        )
 
     async def _serve_upstream(self, model: ServedModel) -> None:
         key = os.environ.get(model.upstream_key_env, "") if model.upstream_key_env else ""
@@ -231,28 +244,41 @@ class LaneTask:
             model=model.upstream_model,
             headers={"Authorization": f"Bearer {key}"} if key else {},
         )
+        most = min(model.upstream_concurrency, open_files_left())
+        start = await self.db(_known_concurrency, lane_id=self.lane_id, model_id=model.pk)
+        pace = Pace(most=most, start=start)
         async with EngineClient(endpoint) as client:
-            await self._run(model, client, model.upstream_concurrency, owns_engine=False)
+            await self._run(model, client, most, pace)
 
     async def _run(
-        self, model: ServedModel, client: EngineClient, window: int, *, owns_engine: bool = True
+        self, model: ServedModel, client: EngineClient, window: int, pace: Pace | None = None
     ) -> None:
         started = time.monotonic()
         run = ModelRun(
             host=self,
             client=client,
             model_id=model.pk,
-            window=min(window, open_files_left()),
-            owns_engine=owns_engine,
+            model_name=model.name,
+            window=window,
+            pace=pace,
         )
-        await run.run()
-        log.info(
-            "model_run_ended",
-            lane=self.lane_id,
-            model=model.name,
-            answered=run.answered,
-            seconds=round(time.monotonic() - started, 1),
-        )
+        try:
+            await run.run()
+        finally:
+            log.info(
+                "model_run_ended",
+                lane=self.lane_id,
+                model=model.name,
+                answered=run.answered,
+                seconds=round(time.monotonic() - started, 1),
+            )
+            if pace is not None and run.answered:
+                await self.db(
+                    lanes.note_upstream_answers,
+                    lane_id=self.lane_id,
+                    model_id=model.pk,
+                    concurrency=pace.places,
+                )
 
 
 def open_files_left() -> int:
@@ -265,6 +291,11 @@ def _close_connection() -> None:
     """Close the connection of the thread that calls this: `connection.close` itself is bound to
     the thread that names it."""
     connection.close()
+
+
+def _known_concurrency(lane_id: int, model_id: int) -> int | None:
+    known = LaneModel.objects.filter(lane=lane_id, model=model_id)
+    return known.values_list("concurrency", flat=True).first()
 
 
 def _due_upstreams(lane: Lane, busy: set[int]) -> list[ServedModel]:

@@ -11,6 +11,8 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 from jobs.lenient_json import check_utf8, decode_leniently
 
 CUSTOM_ID_MAX = 512
+# Of English text; what else is in a body, such as an image, is taken for more than it is.
+_BYTES_PER_TOKEN = 4
 
 # What the body of a line must hold, by endpoint. Endpoints that the operator lists on top pass
 # through with no more than a model.
@@ -187,3 +189,8 @@ def _has_whole_characters(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def estimate_tokens(body: bytes) -> int:
+    """Return about how many tokens a line's body has: one for every four bytes begun."""
+    return -(-len(body) // _BYTES_PER_TOKEN)

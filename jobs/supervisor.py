@@ -24,11 +24,11 @@ from jobs.cluster_watch import ClusterWatch
 from jobs.engines.environment import TESTED_VERSIONS, engine_environment
 from jobs.engines.slot import EngineSlot
 from jobs.guarded import Guarded, kill_leftovers
-from jobs.models import Batch, Lane
+from jobs.models import Batch, Lane, Worker
 from jobs.scheduler import claimable_models
-from jobs.services import fleet, lanes
+from jobs.services import fleet, lanes, webhooks
 from jobs.services.batches import overdue_batches
-from jobs.services.fleet import LaneSpec
+from jobs.services.fleet import OTHER_NAME, HostRefused, LaneSpec
 from jobs.states import BatchState, LaneKind
 
 log = structlog.get_logger()
@@ -37,34 +37,37 @@ T = TypeVar("T")
 
 STEP_S = 0.2
 SWEEP_EVERY_S = 2.0
-SWEEP_FILES_EVERY_S = 60.0
+SWEEP_REMAINS_EVERY_S = 60.0
 VALIDATE_AT_ONCE = 20
 # A batch that still validates after this time gets its bell rung again, each as often.
 VALIDATE_AGAIN_S = 10.0
 CONTROL = "control"
 
 
-class AlreadyRunning(Exception):
-    """Another worker of this name runs on this host."""
+class NameLost(Exception):
+    """Another worker has entered under this name while this one was cut off."""
 
 
 class Supervisor:
     """Owns every process of a worker; nothing that it starts outlives it."""
 
-    def __init__(self, *, name: str, lane_specs: Sequence[LaneSpec], version: str) -> None:
+    def __init__(
+        self, *, name: str, instance: str, lane_specs: Sequence[LaneSpec], version: str
+    ) -> None:
         self._name = name
+        self._instance = instance
         self._specs = lane_specs
         self._version = version
         self._marker = f"{settings.DATA_DIR}:{name}"
         self._signals = 0
-        self._worker_id = 0
+        self._worker = Worker()
         self._lane_ids: list[int] = []
         self._clusters: dict[int | None, ClusterWatch] = {}
         self._slots: dict[int, EngineSlot] = {}
         self._sampler: Guarded | None = None
         self._beat_at = 0.0
         self._swept_at = 0.0
-        self._files_swept_at = 0.0
+        self._remains_swept_at = 0.0
         self._validated_at = time.monotonic()
 
     def run(self) -> None:
@@ -93,9 +96,9 @@ class Supervisor:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise AlreadyRunning(
-                f"A worker named '{self._name}' runs on this host already. Stop it first, or "
-                "give this one another VBATCH_HOST_NAME."
+            raise HostRefused(
+                f"A worker named '{self._name}' runs on this host already. Stop it first. "
+                f"{OTHER_NAME}"
             ) from error
         return lock
 
@@ -106,10 +109,13 @@ class Supervisor:
             raise KeyboardInterrupt
 
     def _register(self) -> None:
-        worker, made = fleet.register_worker(
-            name=self._name, pid=os.getpid(), version=self._version, lanes=self._specs
+        self._worker, made = fleet.register_worker(
+            name=self._name,
+            instance=self._instance,
+            pid=os.getpid(),
+            version=self._version,
+            lanes=self._specs,
         )
-        self._worker_id = worker.pk
         self._lane_ids = [lane.pk for lane in made]
         self._clusters[None] = ClusterWatch(queue=CONTROL, marker=self._marker)
         for lane in made:
@@ -141,8 +147,7 @@ class Supervisor:
     def _step(self, *, draining: bool) -> None:
         now = time.monotonic()
         if now - self._beat_at >= fleet.HEARTBEAT_S:
-            self._beat_at = now
-            fleet.beat(worker_id=self._worker_id)
+            self._beat(now)
         for lane_id, cluster in self._clusters.items():
             if not cluster.step():
                 continue
@@ -159,6 +164,14 @@ class Supervisor:
             self._swept_at = now
             self._sweep(list(rows.values()), now)
 
+    def _beat(self, now: float) -> None:
+        self._beat_at = now
+        if not fleet.beat(self._worker):
+            raise NameLost(
+                f"Another worker has taken the name '{self._name}' while this one was cut off "
+                f"from the database, or its row was removed. {OTHER_NAME}"
+            )
+
     def _lanes(self) -> list[Lane]:
         return list(Lane.objects.select_related("worker").filter(pk__in=self._lane_ids))
 
@@ -172,7 +185,7 @@ class Supervisor:
                     sys.executable,
                     str(settings.BASE_DIR / "manage.py"),
                     "runsampler",
-                    str(self._worker_id),
+                    str(self._worker.pk),
                 ],
                 env=os.environ,
                 log=Path(settings.LOG_DIR) / "sampler.log",
@@ -184,11 +197,15 @@ class Supervisor:
         for lane in rows:
             if claimable_models(lane):
                 lanes.kick_lane(lane)
+        if not fleet.leads(self._worker):
+            return  # Another host rings for what belongs to none.
         if overdue_batches():
             async_task("jobs.tasks.sweep", cluster=CONTROL)
-        if now - self._files_swept_at >= SWEEP_FILES_EVERY_S:
-            self._files_swept_at = now
-            async_task("jobs.tasks.sweep_files", cluster=CONTROL)
+        if webhooks.anything_due():
+            async_task("jobs.tasks.deliver_webhooks", cluster=CONTROL)
+        if now - self._remains_swept_at >= SWEEP_REMAINS_EVERY_S:
+            self._remains_swept_at = now
+            async_task("jobs.tasks.sweep_remains", cluster=CONTROL)
         if now - self._validated_at >= VALIDATE_AGAIN_S:
             self._call_validation(older_than_s=VALIDATE_AGAIN_S)
 
@@ -206,7 +223,7 @@ class Supervisor:
         """Let the lanes hand in what they have, then end everything, within `DRAIN_S`."""
         log.info("worker_draining", worker=self._name)
         deadline = time.monotonic() + settings.DRAIN_S
-        self._insist(lambda: fleet.drain_worker(worker_id=self._worker_id), deadline)
+        self._insist(lambda: fleet.drain_worker(self._worker), deadline)
         while time.monotonic() < deadline and self._insist(self._lanes_at_work, deadline):
             self._insist(self._beat_while_draining, deadline)
             time.sleep(STEP_S)
@@ -218,7 +235,7 @@ class Supervisor:
             cluster.is_running for cluster in self._clusters.values()
         ):
             time.sleep(STEP_S)
-        self._insist(lambda: fleet.stop_worker(worker_id=self._worker_id), deadline)
+        self._insist(lambda: fleet.stop_worker(self._worker), deadline)
         log.info("worker_stopped", worker=self._name)
 
     def _insist(self, call: Callable[[], T], deadline: float) -> T | None:
@@ -238,8 +255,7 @@ class Supervisor:
 
     def _beat_while_draining(self) -> None:
         if time.monotonic() - self._beat_at >= fleet.HEARTBEAT_S:
-            self._beat_at = time.monotonic()
-            fleet.beat(worker_id=self._worker_id)
+            self._beat(time.monotonic())
 
     def _kill_all(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from jobs.models import Batch
-from jobs.services import batches, files, validation
+from jobs.services import batches, files, retention, validation
+
+# Short, so that the validation of a batch does not wait for long.
+SWEEP_REMAINS_S = 10.0
 
 
 def validate(batch_id: int) -> None:
@@ -24,9 +27,16 @@ def sweep() -> None:
         batches.settle_batch(batch_id=batch_id)
 
 
-def sweep_files() -> None:
-    """Hide files that have expired, and remove their bytes."""
-    files.swept_files(limit=1_000)
+def sweep_remains() -> None:
+    """Remove some of what was deleted, has expired, or was kept for long enough."""
+    retention.sweep(within_s=SWEEP_REMAINS_S)
+
+
+def deliver_webhooks() -> None:
+    """Tell receivers of batches that have ended."""
+    from jobs.webhooks import deliver_due
+
+    deliver_due()
 
 
 def run_lane(lane_id: int) -> None:

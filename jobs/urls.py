@@ -7,7 +7,13 @@ from django.urls import path, re_path
 from django.views.generic import RedirectView
 
 from jobs.views.answers import line_text
-from jobs.views.batch_deeds import batch_cancel, batch_pause, batch_resume, batch_retry
+from jobs.views.batch_deeds import (
+    batch_cancel,
+    batch_delete,
+    batch_pause,
+    batch_resume,
+    batch_retry,
+)
 from jobs.views.batch_detail import batch_detail, batch_detail_live
 from jobs.views.batch_list import batch_list, batch_list_live
 from jobs.views.downloads import batch_file
@@ -30,6 +36,7 @@ urlpatterns = [
     re_path(rf"{_BATCH}/pause$", batch_pause, name="batch-pause"),
     re_path(rf"{_BATCH}/resume$", batch_resume, name="batch-resume"),
     re_path(rf"{_BATCH}/retry$", batch_retry, name="batch-retry"),
+    re_path(rf"{_BATCH}/delete$", batch_delete, name="batch-delete"),
     re_path(rf"{_BATCH}/files/(?P<kind>input|output|error)$", batch_file, name="batch-file"),
     re_path(
         rf"{_BATCH}/lines/(?P<position>[0-9]{{1,9}})/(?P<part>prompt|answer|error)$",

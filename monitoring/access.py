@@ -8,27 +8,35 @@ from django.conf import settings
 from django.db.models import QuerySet
 from django.http import HttpRequest, JsonResponse
 
-from jobs.models import Project
+from jobs.models import Project, ProjectKey
 from jobs.services.projects import find_key, projects_of
+from jobs.services.throttle import note_use
 
 # Set by proxies: whoever comes through one comes from anywhere.
 _FORWARDED = ("X-Forwarded-For", "X-Real-Ip", "Forwarded", "Via")
 
 
-def bearer_project(request: HttpRequest) -> Project | None:
-    """Return the project of the request's API key, None without a usable one."""
+def bearer_key(request: HttpRequest) -> ProjectKey | None:
+    """Return the request's API key, None without a usable one."""
     scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not secret.strip():
         return None
     key = find_key(secret.strip())
-    return key.project if key else None
+    if key is not None:
+        note_use(key=key)
+    return key
 
 
-def visible_projects(request: HttpRequest) -> QuerySet[Project] | None:
-    """Return the projects that the request may see, None if it says nothing of who asks."""
+def visible_projects(
+    request: HttpRequest, *, key: ProjectKey | None = None
+) -> QuerySet[Project] | None:
+    """Return the projects that the request may see, None if it says nothing of who asks.
+
+    `key` is the request's own, for whoever has looked it up already.
+    """
     if "Authorization" in request.headers:
-        project = bearer_project(request)
-        return Project.objects.filter(pk=project.pk) if project else None
+        key = key or bearer_key(request)
+        return Project.objects.filter(pk=key.project_id) if key else None
     return projects_of(request.user) if request.user.is_authenticated else None
 
 

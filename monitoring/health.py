@@ -10,6 +10,7 @@ from django.db.models.functions import Now
 
 from jobs.models import Batch
 from jobs.services.batches import completion_windows
+from jobs.services.limits import default_limits
 from jobs.states import LIVE_STATES, BatchState
 from jobs.templatetags.figures import duration
 from monitoring.fleet_report import GpuReport, WorkerReport, report_fleet
@@ -158,12 +159,13 @@ def _queue_part() -> dict[str, Any]:
 
 
 def limits() -> dict[str, Any]:
-    """Return what the operator allows; sizes in bytes, durations in seconds."""
+    """Return what the operator allows; sizes in bytes, durations in seconds, null is no limit."""
     return {
         "max_file_bytes": settings.MAX_FILE_BYTES,
         "max_lines": settings.MAX_LINES,
         "max_line_bytes": settings.MAX_LINE_BYTES,
         "max_embedding_inputs": settings.MAX_EMBEDDING_INPUTS,
+        **default_limits(),
         "file_expires_s": settings.FILE_EXPIRES_S,
         "completion_windows": sorted(completion_windows()),
     }

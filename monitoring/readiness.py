@@ -1,19 +1,17 @@
-"""Whether this server can take requests: database, migrations, disk."""
+"""Whether this server can take requests: database, migrations, disk, and the others' files."""
 
 from __future__ import annotations
 
 import os
 import shutil
-from typing import Any
 
 from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, Error, connections, transaction
-from django.db.migrations.executor import MigrationExecutor
+
+from jobs.services.installation import find_faults
 
 STATEMENT_TIMEOUT = "3s"
-
-# The running code's migrations, once applied, stay applied: asked until then, never again.
-_applied = False
+PARTS = ("database", "migrations", "disk", "secret_key", "storage")
 
 
 def readiness() -> dict[str, str]:
@@ -27,10 +25,8 @@ def readiness() -> dict[str, str]:
     except Error as error:
         problems["database"] = f"cannot be used: {type(error).__name__}"
         return problems
-    unapplied = unapplied_migrations()
-    if unapplied:
-        names = ", ".join(unapplied[:5])
-        problems["migrations"] = f"{len(unapplied)} not applied ({names}): run `manage.py migrate`"
+    for fault in find_faults():
+        problems.setdefault(fault.part, f"{fault.text} {fault.remedy}")
     return problems
 
 
@@ -39,17 +35,6 @@ def check_database() -> None:
     with transaction.atomic(), connections[DEFAULT_DB_ALIAS].cursor() as cursor:
         cursor.execute(f"SET LOCAL statement_timeout = '{STATEMENT_TIMEOUT}'")
         cursor.execute("SELECT 1")
-
-
-def unapplied_migrations() -> list[str]:
-    """Return the migrations of the running code that the database does not have."""
-    global _applied
-    if _applied:
-        return []
-    executor = MigrationExecutor(connections[DEFAULT_DB_ALIAS])
-    plan: list[tuple[Any, bool]] = executor.migration_plan(executor.loader.graph.leaf_nodes())
-    _applied = not plan
-    return [f"{migration.app_label}.{migration.name}" for migration, _ in plan]
 
 
 def check_disk() -> str | None:

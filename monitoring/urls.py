@@ -12,6 +12,7 @@ urlpatterns = [
     path("health", views.health_view, name="health"),
     path("metrics", views.metrics, name="metrics"),
     path("api/running-jobs", views.running_jobs_view, name="running-jobs"),
+    path("api/limits", views.limits_view, name="limits"),
     path("status", views.status, name="status"),
     path("status/live", views.status_live, name="status-live"),
 ]

@@ -13,11 +13,12 @@ from django.views.decorators.http import require_safe
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from jobs.views.live import live_fragment
-from monitoring.access import bearer_project, is_near, unauthorised, visible_projects
+from monitoring.access import bearer_key, is_near, unauthorised, visible_projects
 from monitoring.fleet_report import report_fleet
 from monitoring.health import find_faults, health, without_database
+from monitoring.limits_report import limits_report
 from monitoring.metrics import exposition
-from monitoring.readiness import readiness
+from monitoring.readiness import PARTS, readiness
 from monitoring.running_jobs import running_jobs
 
 
@@ -42,7 +43,7 @@ def readyz(request: HttpRequest) -> HttpResponse:
         }
     body = {
         "status": "unavailable" if problems else "ok",
-        **{part: problems.get(part, "ok") for part in ("database", "migrations", "disk")},
+        **{part: problems.get(part, "ok") for part in PARTS},
         "workers": workers,
     }
     return JsonResponse(body, status=503 if problems else 200)
@@ -66,8 +67,16 @@ def running_jobs_view(request: HttpRequest) -> HttpResponse:
 
 @never_cache
 @require_safe
+def limits_view(request: HttpRequest) -> HttpResponse:
+    key = bearer_key(request)
+    projects = visible_projects(request, key=key)
+    return unauthorised() if projects is None else JsonResponse(limits_report(projects, key))
+
+
+@never_cache
+@require_safe
 def metrics(request: HttpRequest) -> HttpResponse:
-    if not is_near(request) and bearer_project(request) is None:
+    if not is_near(request) and bearer_key(request) is None:
         return unauthorised()
     return HttpResponse(exposition(), content_type=CONTENT_TYPE_LATEST)
 

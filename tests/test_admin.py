@@ -13,6 +13,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from jobs import tasks
 from jobs.admin.readonly import EstimatingPaginator
 from jobs.models import (
     AuditEntry,
@@ -226,6 +227,8 @@ def test_deleting_an_ended_batch_takes_all_of_it_and_nothing_else(root, db):
     assert b"4 lines with 4 answers" in page.content
     root.post(f"/admin/jobs/batch/{batch.pk}/delete/", {"post": "yes"})
     assert list(Batch.objects.all()) == [other]
+    tasks.sweep_remains()
+    assert list(Batch.every.all()) == [other]
     for model in (BatchRequest, BatchResponse, BatchEvent):
         assert set(model.objects.values_list("batch_id", flat=True)) == {other.pk}
     assert list(StoredFile.objects.values_list("pk", flat=True)) == [other.output_file_id]

@@ -13,8 +13,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from jobs.models import Gpu, LaneModel, Worker
 from jobs.services.projects import create_key, get_project, revoke_key
-from monitoring import fleet_report, health, metrics, readiness
+from monitoring import fleet_report, health, metrics
 from tests.cast import claim, get_model, make_batch, make_person, make_worker
+from vbatch_site import schema_state
 
 
 @pytest.fixture
@@ -46,6 +47,8 @@ def test_ready_without_a_worker_since_the_api_can_be_served(client):
         "database": "ok",
         "migrations": "ok",
         "disk": "ok",
+        "secret_key": "ok",
+        "storage": "ok",
         "workers": {"alive": 0, "heartbeat_age_s": None},
     }
     make_worker()
@@ -62,7 +65,7 @@ def test_not_ready_without_the_database(client, monkeypatch):
 
 @pytest.mark.django_db
 def test_not_ready_with_migrations_to_apply(client, monkeypatch):
-    monkeypatch.setattr(readiness, "_applied", False)
+    monkeypatch.setattr(schema_state, "_applied", False)
     last = MigrationRecorder.Migration.objects.filter(app="jobs").order_by("name").last()
     last.delete()
     response = client.get("/readyz")
@@ -139,6 +142,11 @@ def test_health_counts_the_queue_and_names_the_limits(client, settings):
     assert body["queue"]["batches"]["in_progress"] == 1
     assert 0 <= body["queue"]["oldest_batch_age_s"] < 60
     assert body["limits"]["max_lines"] == settings.MAX_LINES
+    assert body["limits"]["requests_per_minute"] == settings.REQUESTS_PER_MINUTE
+    assert body["limits"]["max_live_batches"] == settings.MAX_LIVE_BATCHES
+    assert body["limits"]["max_queued_requests"] == settings.MAX_QUEUED_REQUESTS
+    # 0 is no limit.
+    assert body["limits"]["max_queued_tokens"] is body["limits"]["max_stored_bytes"] is None
 
 
 @pytest.mark.django_db
@@ -205,8 +213,8 @@ def test_running_jobs_asks_the_same_number_of_queries(client, key, django_assert
     for size in (1, 20):
         for _ in range(size):
             make_batch(project=ours, open_lines=1)
-        # Key, its project, its last use, overdue, batches.
-        with django_assert_num_queries(5):
+        # Key, its last use, overdue, batches.
+        with django_assert_num_queries(4):
             client.get("/api/running-jobs", headers=bearer(key))
 
 

@@ -15,14 +15,15 @@ from pathlib import Path
 
 from django.conf import settings
 from django.db import DatabaseError, connection
-from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 
 from jobs.engines.environment import TESTED_VERSIONS, engine_environment
 from jobs.engines.sources import inspect_source
-from jobs.models import ServedModel, Worker
+from jobs.models import ServedModel
 from jobs.nvml import NoGpu, read_gpus
-from jobs.services.fleet import alive_since
+from jobs.services.fleet import alive_workers
+from jobs.services.installation import find_faults, storage_name
+from vbatch_site.version import VERSION
 
 _GIB = 1024**3
 _LEAST_FREE_BYTES = 2 * _GIB
@@ -180,12 +181,17 @@ def _database() -> Line:
 
 
 def _migrations() -> Iterator[Line]:
-    executor = MigrationExecutor(connection)
-    plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
-    if plan:
-        yield wrong("Tables", f"{len(plan)} migrations to do.", "Run `manage.py migrate`.")
-    else:
-        yield ok("Tables", "up to date")
+    """Tables, and whether this host fits the others on the database."""
+    faults = {fault.part: fault for fault in find_faults(worker=settings.WORKER_NAME)}
+    good = {
+        "migrations": ("Tables", "up to date"),
+        "secret_key": ("Installation", "the secret key is that of the other hosts"),
+        "storage": ("Files", f"in {storage_name()}"),
+        "version": ("Version", f"{VERSION}, as all workers that are alive"),
+    }
+    for part, (title, detail) in good.items():
+        fault = faults.get(part)
+        yield wrong(title, fault.text, fault.remedy) if fault else ok(title, detail)
 
 
 def _models() -> Iterator[Line]:
@@ -221,8 +227,7 @@ def _models() -> Iterator[Line]:
 
 
 def _workers() -> Iterator[Line]:
-    workers = list(Worker.objects.filter(stopped_at=None).order_by("name"))
-    alive = [worker for worker in workers if worker.heartbeat_at >= alive_since()]
+    alive = list(alive_workers().order_by("name"))
     if not alive:
         yield wrong("Worker", "None is running.", "Start one: `manage.py runworker`.")
     for worker in alive:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import socket
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,20 @@ def _seconds(value: float) -> None:
         raise ValidationError("must be greater than 0")
 
 
+def _http_address(value: str) -> None:
+    if value and not re.fullmatch(r"https?://[^/\s]+/?", value):
+        raise ValidationError("must be an address such as https://s3.example.org:9000")
+
+
+# It names queues and files; a queue's name has room for a hundred characters.
+WORKER_NAME_FORM = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+
+
+def _worker_name(value: str) -> None:
+    if value and not re.fullmatch(WORKER_NAME_FORM, value):
+        raise ValidationError("must be letters, digits, dots and dashes, at most 64")
+
+
 def _networks(values: list[str]) -> None:
     for value in values:
         try:
@@ -42,6 +57,16 @@ FILES_DIR = DATA_DIR / "files"
 LOG_DIR = DATA_DIR / "log"
 RUN_DIR = DATA_DIR / "run"
 MODELS_DIR = DATA_DIR / "models"
+
+# --- Stored files on S3; credentials come by AWS's own variables, files or roles ------------------
+S3_BUCKET = env.str("VBATCH_S3_BUCKET", "")
+S3_ENDPOINT = env.str("VBATCH_S3_ENDPOINT", "", validate=_http_address)
+S3_REGION = env.str("VBATCH_S3_REGION", "")
+S3_PREFIX = env.str("VBATCH_S3_PREFIX", "")
+# By default the bucket stands in the path for a server of one's own, in the host name for AWS.
+S3_ADDRESSING = env.str(
+    "VBATCH_S3_ADDRESSING", "", validate=validate.OneOf(["", "path", "virtual"])
+)
 
 # --- Web -------------------------------------------------------------------------------------
 DEBUG = env.bool("VBATCH_DEBUG", False)
@@ -75,20 +100,50 @@ MAX_FINDINGS = env.int("VBATCH_MAX_FINDINGS", 100, validate=validate.Range(min=1
 MIN_FREE_DISK_BYTES = env.int(
     "VBATCH_MIN_FREE_DISK_BYTES", 512 * 1024 * 1024, validate=validate.Range(min=0)
 )
+# What a key or a project may take; 0 is no limit, and a field of the key or project goes before.
+# Fifty requests a second: more than any client needs that pauses between its looks, and less than
+# one that has lost its pause in a loop would send.
+REQUESTS_PER_MINUTE = env.int("VBATCH_REQUESTS_PER_MINUTE", 3_000, validate=validate.Range(min=0))
+# Every look at what runs reads the live batches.
+MAX_LIVE_BATCHES = env.int("VBATCH_MAX_LIVE_BATCHES", 1_000, validate=validate.Range(min=0))
+# A line is a row: so many are some tens of gigabytes of database.
+MAX_QUEUED_REQUESTS = env.int(
+    "VBATCH_MAX_QUEUED_REQUESTS", 5_000_000, validate=validate.Range(min=0)
+)
+MAX_QUEUED_TOKENS = env.int("VBATCH_MAX_QUEUED_TOKENS", 0, validate=validate.Range(min=0))
+MAX_STORED_BYTES = env.int("VBATCH_MAX_STORED_BYTES", 0, validate=validate.Range(min=0))
 FILE_EXPIRES_S = env.int("VBATCH_FILE_EXPIRES_S", 30 * 86_400, validate=validate.Range(min=3_600))
+_DAYS = validate.Range(min=0, max=36_500)
+# Days; 0 keeps for ever.
+KEEP_BATCHES_DAYS = env.int("VBATCH_KEEP_BATCHES_DAYS", 0, validate=_DAYS)
+KEEP_DELIVERIES_DAYS = env.int("VBATCH_KEEP_DELIVERIES_DAYS", 30, validate=_DAYS)
+KEEP_AUDIT_DAYS = env.int("VBATCH_KEEP_AUDIT_DAYS", 365, validate=_DAYS)
+KEEP_IDEMPOTENCY_KEYS_DAYS = env.int("VBATCH_KEEP_IDEMPOTENCY_KEYS_DAYS", 30, validate=_DAYS)
+KEEP_TASKS_DAYS = env.int("VBATCH_KEEP_TASKS_DAYS", 7, validate=_DAYS)
+KEEP_WORKERS_DAYS = env.int("VBATCH_KEEP_WORKERS_DAYS", 30, validate=_DAYS)
 EXTRA_COMPLETION_WINDOWS: list[str] = env.list("VBATCH_EXTRA_COMPLETION_WINDOWS", [])
 EXTRA_ENDPOINTS: list[str] = env.list("VBATCH_EXTRA_ENDPOINTS", [])
+
+# --- Webhooks --------------------------------------------------------------------------------
+WEBHOOK_ALLOW: list[str] = env.list("VBATCH_WEBHOOK_ALLOW", [])
+WEBHOOK_TRIES = env.int("VBATCH_WEBHOOK_TRIES", 12, validate=validate.Range(min=1, max=100))
 
 # --- Engine ----------------------------------------------------------------------------------
 ENGINE_PYTHON = env.str("VBATCH_ENGINE_PYTHON", "")
 MEDIA_DOMAINS: list[str] = env.list("VBATCH_MEDIA_DOMAINS", [])
 ENGINE_START_TIMEOUT_S = env.float("VBATCH_ENGINE_START_TIMEOUT_S", 1_800.0, validate=_seconds)
 REQUEST_TIMEOUT_S = env.float("VBATCH_REQUEST_TIMEOUT_S", 3_600.0, validate=_seconds)
+ENGINE_STALL_S = env.float("VBATCH_ENGINE_STALL_S", 300.0, validate=_seconds)
 REQUEST_TRIES = env.int("VBATCH_REQUEST_TRIES", 5, validate=validate.Range(min=1, max=100))
 CPU_KVCACHE_GIB = env.int("VBATCH_CPU_KVCACHE_GIB", 0, validate=validate.Range(min=0))
 
 # --- Worker ----------------------------------------------------------------------------------
-HOST_NAME = env.str("VBATCH_HOST_NAME", "") or socket.gethostname()
+WORKER_NAME = (
+    env.str("VBATCH_WORKER_NAME", "", validate=_worker_name)
+    # Its name of before.
+    or env.str("VBATCH_HOST_NAME", "", validate=_worker_name)
+    or socket.gethostname()
+)
 GPUS = env.str("VBATCH_GPUS", "")
 LEASE_S = env.float("VBATCH_LEASE_S", 15.0, validate=_seconds)
 DRAIN_S = env.float("VBATCH_DRAIN_S", 25.0, validate=_seconds)
@@ -129,6 +184,10 @@ DATABASES["default"]["OPTIONS"] = {
     "keepalives_interval": 5,
     "keepalives_count": 3,
     "tcp_user_timeout": 15_000,
+    # The other way round: without it a host that vanished in a transaction would keep its locks
+    # for hours. Nothing happens on a UNIX socket.
+    "options": "-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=3 -c tcp_keepalives_count=3 "
+    "-c tcp_user_timeout=14000",
     **DATABASES["default"].get("OPTIONS", {}),
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
@@ -165,6 +224,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "jobs.views.acting.ActingMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
@@ -256,7 +316,18 @@ STATICFILES_DIRS = [BASE_DIR / "static"]
 STATIC_ROOT = DATA_DIR / "static"
 MEDIA_ROOT = FILES_DIR
 STORAGES = {
-    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "default": {
+        "BACKEND": "vbatch_site.s3_storage.StreamingS3Storage",
+        "OPTIONS": {
+            "bucket_name": S3_BUCKET,
+            "endpoint_url": S3_ENDPOINT or None,
+            "region_name": S3_REGION or None,
+            "location": S3_PREFIX.strip("/"),
+            "addressing_style": S3_ADDRESSING or ("path" if S3_ENDPOINT else "auto"),
+        },
+    }
+    if S3_BUCKET
+    else {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
 }
 # On the disk of the stored files, so that an upload is renamed into place and not copied.

@@ -101,6 +101,19 @@ def download(url: str, key: str, file_id: str) -> tuple[int, int, float]:
     return size, lines, time.perf_counter() - started
 
 
+def fetch(url: str, key: str, file_id: str, path: Path) -> None:
+    """Write a file's content to `path`."""
+    connection = _connect(url)
+    headers = {"Authorization": f"Bearer {key}"}
+    connection.request("GET", f"/v1/files/{file_id}/content", headers=headers)
+    response = connection.getresponse()
+    if response.status != 200:
+        raise RuntimeError(f"HTTP {response.status}: {response.read()[:500]!r}")
+    with path.open("wb") as file:
+        while block := response.read(BLOCK):
+            file.write(block)
+
+
 def _connect(url: str) -> http.client.HTTPConnection:
     parts = urlsplit(url)
     assert parts.hostname is not None

@@ -1,8 +1,9 @@
-"""Who did what: only looked at."""
+"""Who did what: only looked at, and only by superusers, since it tells of every project."""
 
 from __future__ import annotations
 
 from django.contrib import admin
+from django.http import HttpRequest
 
 from jobs.admin.readonly import EstimatingPaginator, ReadOnlyAdmin
 from jobs.models import AuditEntry
@@ -11,8 +12,14 @@ from jobs.models import AuditEntry
 @admin.register(AuditEntry)
 class AuditEntryAdmin(ReadOnlyAdmin):
     list_display = ("created_at", "actor", "action", "target", "project")
-    list_filter = ("action", "project")
+    list_filter = ("created_at", "action", "project")
     list_select_related = ("project",)
     search_fields = ("=target", "actor")
     paginator = EstimatingPaginator
     ordering = ("-pk",)
+
+    def has_view_permission(self, request: HttpRequest, obj: AuditEntry | None = None) -> bool:
+        return bool(request.user.is_superuser)
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.is_superuser)

@@ -17,6 +17,7 @@ from jobs.models import Batch, BatchEvent, StoredFile
 from jobs.services.batches import CannotCancel, cancel_batch
 from jobs.services.deleting import StillLive, delete_batch
 from jobs.services.files import delete_file
+from jobs.services.limits import LimitReached
 from jobs.services.pausing import CannotPause, pause_batch, resume_batch
 from jobs.services.retrying import CannotRetry, RetryRefused, retry_batch
 
@@ -105,7 +106,7 @@ class BatchAdmin(ReadOnlyAdmin):
                     batch=batch, is_repeat=True, reason=f"by {request.user.get_username()}"
                 )
                 messages.success(request, f"Retried: {batch} as {made}.")
-            except (CannotRetry, RetryRefused) as error:
+            except (CannotRetry, LimitReached, RetryRefused) as error:
                 messages.warning(request, f"Not retried: {batch}. {error}")
 
     def get_deleted_objects(
@@ -149,6 +150,11 @@ class StoredFileAdmin(ReadOnlyAdmin):
     exclude = ("paths",)
     ordering = ("-pk",)
     actions = ("remove",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[StoredFile]:
+        # The result files of a deleted batch are gone with it.
+        files = super().get_queryset(request)
+        return files.filter(output_of__deleted_at=None, errors_of__deleted_at=None)
 
     def has_remove_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("jobs.delete_storedfile")

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from django import forms
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from jobs.admin.readonly import ModelAdmin, ReadOnly, ReadOnlyAdmin, TabularInline
 from jobs.models import Gpu, Installation, Lane, LaneModel, ServedModel, Worker
-from jobs.services.fleet import alive_since
+from jobs.services.fleet import alive_workers
 from jobs.services.lanes import retry_now
+from jobs.services.served_models import change_model, live_batches, remove_model, save_model
 
 # They decide which program runs, with which code, and where keys and prompts are sent.
 POWERFUL = (
@@ -52,6 +54,30 @@ class ServedModelAdmin(ModelAdmin):
     ) -> tuple[str, ...]:
         return () if request.user.is_superuser else POWERFUL
 
+    def save_model(
+        self, request: HttpRequest, obj: ServedModel, form: forms.ModelForm[Any], change: bool
+    ) -> None:
+        if change:
+            given = {name: form.cleaned_data[name] for name in form.changed_data}
+            change_model(model=obj, **given)
+        else:
+            obj.__dict__.update(save_model(**form.cleaned_data).model.__dict__)
+
+    def get_deleted_objects(
+        self, objs: Any, request: HttpRequest
+    ) -> tuple[list[Any], dict[str, int], set[str], list[str]]:
+        named = [f"{model}; answers that it gave are kept" for model in objs]
+        protected = [f"{model}: live batches name it" for model in objs if live_batches(model)]
+        missing = set() if request.user.has_perm("jobs.delete_servedmodel") else {"model"}
+        return named, {"models": len(named)}, missing, protected
+
+    def delete_model(self, request: HttpRequest, obj: ServedModel) -> None:
+        remove_model(name=obj.name)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[ServedModel]) -> None:
+        for model in queryset:
+            remove_model(name=model.name)
+
 
 class LaneInline(ReadOnly, TabularInline):
     model = Lane
@@ -76,7 +102,7 @@ class WorkerAdmin(ReadOnlyAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Worker | None = None) -> bool:
         if not request.user.has_perm("jobs.delete_worker"):
             return False
-        return obj is None or obj.stopped_at is not None or obj.heartbeat_at < alive_since()
+        return obj is None or not alive_workers().filter(pk=obj.pk).exists()
 
     def get_deleted_objects(
         self, objs: Any, request: HttpRequest

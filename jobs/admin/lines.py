@@ -9,6 +9,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from jobs.admin.readonly import EstimatingPaginator, ReadOnlyAdmin
+from jobs.admin.shown import without_deleted
 from jobs.models import BatchEvent, BatchRequest, BatchResponse, Chunk, Suspect
 
 
@@ -24,7 +25,7 @@ class OfBatchAdmin(ReadOnlyAdmin):
     large: tuple[str, ...] = ()
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        rows = super().get_queryset(request)
+        rows = without_deleted(super().get_queryset(request))
         match = request.resolver_match
         is_list = match is not None and (match.url_name or "").endswith("_changelist")
         return rows.defer(*self.large) if is_list else rows

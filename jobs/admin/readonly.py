@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from django import forms
 from django.contrib import admin
 from django.core.paginator import Paginator
 from django.db import connection
@@ -13,10 +14,12 @@ from django.utils.functional import cached_property
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]
+    ModelForm = forms.ModelForm[Any]
     TabularInline = admin.TabularInline[Any, Any]
 else:
     # Generic only for the type checker.
     ModelAdmin = admin.ModelAdmin
+    ModelForm = forms.ModelForm
     TabularInline = admin.TabularInline
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
 
 from jobs.admin.readonly import ReadOnly, ReadOnlyAdmin, TabularInline
+from jobs.admin.shown import without_deleted
 from jobs.models import WebhookAttempt, WebhookDelivery
+from jobs.services.webhooks import replay_deliveries
 
 
 class AttemptInline(ReadOnly, TabularInline):
@@ -24,3 +28,15 @@ class WebhookDeliveryAdmin(ReadOnlyAdmin):
     exclude = ("payload",)
     ordering = ("-pk",)
     inlines = (AttemptInline,)
+    actions = ("replay",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[WebhookDelivery]:
+        return without_deleted(super().get_queryset(request))
+
+    def has_replay_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.is_superuser)
+
+    @admin.action(description="Send the selected dead deliveries again", permissions=["replay"])
+    def replay(self, request: HttpRequest, queryset: QuerySet[WebhookDelivery]) -> None:
+        count = replay_deliveries(deliveries=queryset)
+        messages.success(request, f"{count} deliveries are sent again.")

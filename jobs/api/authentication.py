@@ -36,6 +36,8 @@ class BearerKeyAuthentication(BaseAuthentication):
             raise AuthenticationFailed(
                 f"Incorrect API key provided: {_hint(secret)}. It is unknown, revoked or expired."
             )
+        # Read by whoever asks whose deed this is.
+        request._request.api_key = key  # type: ignore[attr-defined]
         return Caller(key.project), key
 
     def authenticate_header(self, request: Request) -> str:

@@ -8,13 +8,14 @@ from rest_framework.response import Response
 
 from jobs.api import schema
 from jobs.api.batches import batches_of, key_in_use
-from jobs.api.errors import ApiError, conflict
+from jobs.api.errors import ApiError, conflict, limit_reached
 from jobs.api.objects import batch_object
 from jobs.api.orders import idempotency_key, is_repeat, read_retry
 from jobs.api.paging import find
 from jobs.api.parsing import optional_json_body
 from jobs.api.view import ApiView
 from jobs.services.creating_once import IdempotencyConflict
+from jobs.services.limits import LimitReached
 from jobs.services.pausing import CannotPause, pause_batch, resume_batch
 from jobs.services.retrying import CannotRetry, RetryRefused, retry_batch
 from jobs.services.waiting import waiting_for
@@ -61,6 +62,8 @@ class BatchRetryView(ApiView):
             raise key_in_use() from error
         except CannotRetry as error:
             raise conflict(str(error)) from error
+        except LimitReached as error:
+            raise limit_reached(str(error), code=error.code) from error
         except RetryRefused as error:
             raise ApiError(str(error), code=error.code, param=error.param) from error
         return Response(batch_object(made, waiting_for=waiting_for(made)))

@@ -1,4 +1,4 @@
-"""The routes of batches: create, list, look at, cancel."""
+"""The routes of batches: create, list, look at, cancel, delete."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from jobs.api import schema
-from jobs.api.errors import ApiError, conflict
+from jobs.api.errors import ApiError, conflict, limit_reached
 from jobs.api.objects import batch_object, list_object
 from jobs.api.orders import idempotency_key, is_repeat, read_order
 from jobs.api.paging import find, read_paging
@@ -23,6 +23,8 @@ from jobs.services.batches import (
     settle_batch,
 )
 from jobs.services.creating_once import IdempotencyConflict
+from jobs.services.deleting import StillLive, delete_batch
+from jobs.services.limits import TooManyLiveBatches
 from jobs.services.waiting import waiting_for, waiting_for_each
 
 LIMIT_DEFAULT = 20
@@ -54,7 +56,9 @@ class BatchesView(ApiView):
     def get(self, request: Request) -> Response:
         paging = read_paging(self.query(), default=LIMIT_DEFAULT, high=LIMIT_MAX)
         rows = batches_of(self.project)
-        found, has_more = paging.cut(rows, everything=rows, kind="batch")
+        # A page may follow one whose last batch was deleted meanwhile.
+        everything = Batch.every.filter(project=self.project)
+        found, has_more = paging.cut(rows, everything=everything, kind="batch")
         reasons = waiting_for_each(found)
         shown = [batch_object(one, waiting_for=reasons.get(one.pk)) for one in found]
         return Response(list_object(shown, has_more=has_more))
@@ -71,6 +75,8 @@ class BatchesView(ApiView):
             )
         except IdempotencyConflict as error:
             raise key_in_use() from error
+        except TooManyLiveBatches as error:
+            raise limit_reached(str(error), code=error.code) from error
         return Response(batch_object(batch, waiting_for=waiting_for(batch)))
 
 
@@ -79,6 +85,17 @@ class BatchView(ApiView):
     def get(self, request: Request, batch_id: str) -> Response:
         batch = find(batches_of(self.project), batch_id, kind="batch")
         return Response(batch_object(batch, waiting_for=waiting_for(batch)))
+
+    @extend_schema(**schema.DELETE_BATCH)
+    def delete(self, request: Request, batch_id: str) -> Response:
+        batch = find(batches_of(self.project), batch_id, kind="batch")
+        try:
+            delete_batch(batch=batch)
+        except StillLive as error:
+            raise conflict(
+                f"Cannot delete a batch with status '{error.state}'; cancel it first."
+            ) from error
+        return Response({"id": batch.public_id, "object": "batch", "deleted": True})
 
 
 class BatchCancelView(ApiView):

@@ -19,6 +19,7 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 
 from jobs.api.rendering import encode_json
+from jobs.services.stored_bytes import StorageUnavailable
 
 log = structlog.get_logger()
 
@@ -67,13 +68,19 @@ def conflict(message: str, *, code: str | None = None, type: str = INVALID_REQUE
     return ApiError(message, status=409, code=code, type=type, headers={"x-should-retry": "false"})
 
 
-def too_large(limit: int, *, what: str = "The file") -> ApiError:
+def too_large(limit: int, *, param: str = "file") -> ApiError:
+    what = "part" if param == "data" else "file"
     return ApiError(
-        f"{what} is too large: at most {limit:,} bytes are allowed.",
+        f"The {what} is too large: at most {limit:,} bytes are allowed.",
         status=413,
-        code="file_too_large" if what == "The file" else "request_too_large",
-        param="file" if what == "The file" else None,
+        code=f"{what}_too_large",
+        param=param,
     )
+
+
+def limit_reached(message: str, *, code: str) -> ApiError:
+    """A 429 that waiting a moment does not mend: the client shall not send the request again."""
+    return ApiError(message, status=429, code=code, headers={"x-should-retry": "false"})
 
 
 def handle_exception(error: Exception, context: dict[str, Any]) -> Response:
@@ -117,6 +124,15 @@ def _answer_to(error: Exception, request: HttpRequest) -> ApiError:
         log.error("database_unavailable", path=request.path, error=str(error).strip())
         return ApiError(
             "The database cannot be reached just now; try again.",
+            status=503,
+            type=SERVER_ERROR,
+            code="service_unavailable",
+            headers={"retry-after": "1"},
+        )
+    if isinstance(error, StorageUnavailable):
+        log.error("storage_unavailable", path=request.path, error=str(error))
+        return ApiError(
+            "The storage of files cannot be reached just now; try again.",
             status=503,
             type=SERVER_ERROR,
             code="service_unavailable",

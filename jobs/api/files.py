@@ -25,6 +25,7 @@ from jobs.services.files import (
     read_content,
     visible_files,
 )
+from jobs.services.limits import StorageFull, check_room
 
 LIMIT_MAX = 10_000
 EXPIRES_MIN_S = 3_600
@@ -48,7 +49,7 @@ class FilesView(ApiView):
 
     @extend_schema(**schema.CREATE_FILE)
     def post(self, request: Request) -> Response:
-        with read_form(request._request) as form:
+        with read_form(request._request, check=self._check_room) as form:
             purpose, expires_s = _read_fields(form)
             if form.file is None:
                 raise Parameters(form.values).missing("file")
@@ -62,7 +63,19 @@ class FilesView(ApiView):
                 )
             except InvalidFile as error:
                 raise ApiError(str(error), code="invalid_file", param="file") from error
+            except StorageFull as error:
+                raise no_room(error) from error
         return Response(file_object(stored))
+
+    def _check_room(self, size: int) -> None:
+        try:
+            check_room(project=self.project, size=size)
+        except StorageFull as error:
+            raise no_room(error) from error
+
+
+def no_room(error: StorageFull, *, param: str = "file") -> ApiError:
+    return ApiError(str(error), status=413, code="storage_limit_exceeded", param=param)
 
 
 class FileView(ApiView):

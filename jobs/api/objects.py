@@ -7,8 +7,10 @@ from datetime import datetime
 from typing import Any, TypedDict
 
 from jobs.jsonl import Finding
-from jobs.models import Batch, ServedModel, StoredFile
+from jobs.models import Batch, ServedModel, StoredFile, Upload, UploadPart
 from jobs.services.files import file_size
+from jobs.services.uploads import state_of
+from jobs.states import UploadState
 
 
 class FileObject(TypedDict):
@@ -21,6 +23,28 @@ class FileObject(TypedDict):
     purpose: str
     status: str
     status_details: str | None
+
+
+class UploadPartObject(TypedDict):
+    id: str
+    object: str
+    created_at: int
+    upload_id: str
+    bytes: int
+    sha256: str
+
+
+class UploadObject(TypedDict):
+    id: str
+    object: str
+    bytes: int
+    created_at: int
+    expires_at: int
+    filename: str
+    purpose: str
+    status: str
+    file: FileObject | None
+    parts: list[UploadPartObject]
 
 
 class FindingList(TypedDict):
@@ -84,6 +108,36 @@ def file_object(stored: StoredFile) -> FileObject:
         "purpose": stored.purpose,
         "status": "processed",
         "status_details": None,
+    }
+
+
+def upload_object(upload: Upload) -> UploadObject:
+    """Show an upload; its parts as long as they wait to become a file."""
+    status = state_of(upload)
+    stored = upload.file
+    parts = upload.parts.order_by("pk") if status == UploadState.PENDING else ()
+    return {
+        "id": upload.public_id,
+        "object": "upload",
+        "bytes": upload.bytes,
+        "created_at": _seconds(upload.created_at),
+        "expires_at": _seconds(upload.expires_at),
+        "filename": upload.filename,
+        "purpose": upload.purpose,
+        "status": status,
+        "file": None if stored is None or stored.is_hidden else file_object(stored),
+        "parts": [upload_part_object(part, upload) for part in parts],
+    }
+
+
+def upload_part_object(part: UploadPart, upload: Upload) -> UploadPartObject:
+    return {
+        "id": part.public_id,
+        "object": "upload.part",
+        "created_at": _seconds(part.created_at),
+        "upload_id": upload.public_id,
+        "bytes": part.bytes,
+        "sha256": part.sha256,
     }
 
 

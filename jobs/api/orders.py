@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from typing import Any
-from urllib.parse import urlsplit
 
 from django.conf import settings
 from rest_framework.request import Request
 
+from jobs.addresses import AllowList, why_not
 from jobs.api.errors import ApiError
 from jobs.api.parameters import Parameters, echo
 from jobs.line_rules import ENDPOINTS
@@ -52,11 +52,12 @@ def read_order(body: Parameters) -> BatchOrder:
     window: Any = body.choice("completion_window", tuple(completion_windows()), required=True)
     metadata = _metadata(body)
     url = body.text("webhook_url", max_length=URL_MAX)
-    if url is not None and not _is_web_address(url):
-        raise body.invalid("webhook_url", "it must be an address with http:// or https://")
+    allowed = AllowList.read(settings.WEBHOOK_ALLOW)
     in_metadata = metadata or {}
-    if url is None and _is_web_address(in_metadata.get("webhook_url", "")):
+    if url is None and in_metadata.get("webhook_url", "").startswith(("http://", "https://")):
         url = in_metadata["webhook_url"]
+    if url is not None and (reason := why_not(url, allowed)) is not None:
+        raise body.invalid("webhook_url", reason)
     return BatchOrder(
         endpoint=endpoint,
         completion_window=window,
@@ -64,7 +65,7 @@ def read_order(body: Parameters) -> BatchOrder:
         metadata=metadata,
         priority=_priority(body, metadata) or 0,
         webhook_url=url or "",
-        output_expires_after_s=_output_lifetime(body),
+        output_expires_after_s=read_lifetime(body, "output_expires_after"),
     )
 
 
@@ -124,20 +125,11 @@ def _metadata(body: Parameters) -> dict[str, str] | None:
     return dict(found.values)
 
 
-def _output_lifetime(body: Parameters) -> int | None:
-    found = body.record("output_expires_after")
+def read_lifetime(body: Parameters, name: str) -> int | None:
+    """Return the seconds after which a file is to expire; None if it was not asked for."""
+    found = body.record(name)
     if found is None:
         return None
     found.refuse_unknown(("anchor", "seconds"))
     found.choice("anchor", ("created_at",), required=True)
     return found.integer("seconds", low=EXPIRES_MIN_S, high=EXPIRES_MAX_S, required=True)
-
-
-def _is_web_address(text: str) -> bool:
-    if not text or not text.isprintable() or " " in text:
-        return False
-    try:
-        parts = urlsplit(text)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False

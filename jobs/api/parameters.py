@@ -95,6 +95,27 @@ class Parameters:
             )
         return value
 
+    def texts(self, name: str, *, max_items: int, max_length: int) -> list[str]:
+        """Return a list of texts, which must be there and hold one at least."""
+        values = self.values.get(name)
+        if values is None:
+            raise self.missing(name)
+        if not isinstance(values, list):
+            raise self.wrong_type(name, "an array", values)
+        if not 1 <= len(values) <= max_items:
+            side = "below_min" if not values else "above_max"
+            raise ApiError(
+                f"Invalid '{self._name(name)}': expected an array with 1 to {max_items} items, "
+                f"but got {len(values)}.",
+                code=f"array_{side}_length",
+                param=self._name(name),
+            )
+        for index, value in enumerate(values):
+            if not isinstance(value, str):
+                raise self.wrong_type(f"{name}[{index}]", "a string", value)
+            self.checked(f"{name}[{index}]", value, max_length=max_length)
+        return values
+
     def record(self, name: str) -> Parameters | None:
         """Return an object inside this one."""
         value = self.values.get(name)

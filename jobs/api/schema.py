@@ -25,6 +25,10 @@ _REFUSALS = {
     411: "A JSON body needs a Content-Length.",
     413: "More bytes than the operator allows.",
     415: "The body is of another media type.",
+    429: (
+        "The key's requests are used up for now: `retry-after` says until when. A create is also "
+        "refused where the project has too many live batches."
+    ),
     503: "The database cannot be reached just now; try again.",
 }
 
@@ -53,7 +57,15 @@ def describe_what_is_taken(
 ) -> dict[str, Any]:
     """Say what of a client is taken, as this server is set up; a hook of drf-spectacular."""
     shapes_ = result["components"]["schemas"]
-    for name in ("BatchOrder", "ExpiresAfter", "RetryOrder", "Upload"):
+    for name in (
+        "BatchOrder",
+        "CompleteOrder",
+        "ExpiresAfter",
+        "FileForm",
+        "PartForm",
+        "RetryOrder",
+        "UploadOrder",
+    ):
         shapes_[name]["additionalProperties"] = False
     fields = shapes_["BatchOrder"]["properties"]
     fields["endpoint"]["enum"] = list(endpoints())
@@ -70,7 +82,7 @@ def _answers(good: Any, *refusals: int, what: str = "") -> dict[int, Any]:
         200: OpenApiResponse(good, description=what),
         **{
             status: OpenApiResponse(shapes.ErrorBody, description=_REFUSALS[status])
-            for status in sorted({401, 406, 503, *refusals})
+            for status in sorted({401, 406, 429, 503, *refusals})
         },
     }
 
@@ -93,6 +105,7 @@ _AFTER = OpenApiParameter(
     description="The id of the last item of the page before.",
 )
 _FILE_ID = _path("file_id", "The id of a file, `file-…`.")
+_UPLOAD_ID = _path("upload_id", "The id of an upload, `upload_…`.")
 _BATCH_ID = _path("batch_id", "The id of a batch, `batch_…`.")
 _IDEMPOTENCY_KEY = OpenApiParameter(
     "Idempotency-Key",
@@ -109,7 +122,7 @@ CREATE_FILE: dict[str, Any] = {
         "The file is streamed to disk. One for a batch is named `*.jsonl` and expires after 30 "
         "days unless told otherwise."
     ),
-    "request": {"multipart/form-data": shapes.Upload},
+    "request": {"multipart/form-data": shapes.FileForm},
     "responses": _answers(shapes.File, 400, 413, 415),
 }
 LIST_FILES: dict[str, Any] = {
@@ -179,6 +192,58 @@ GET_FILE_CONTENT: dict[str, Any] = {
     },
 }
 del GET_FILE_CONTENT["responses"][200]
+CREATE_UPLOAD: dict[str, Any] = {
+    "operation_id": "createUpload",
+    "tags": ["Uploads"],
+    "summary": "Begin an upload in parts",
+    "description": "Announces a file, whose parts then come one by one or several at once.",
+    "request": {"application/json": shapes.UploadOrder},
+    "responses": _answers(shapes.Upload, 400, 411, 413, 415),
+}
+GET_UPLOAD: dict[str, Any] = {
+    "operation_id": "retrieveUpload",
+    "tags": ["Uploads"],
+    "summary": "Look at an upload and the parts that have arrived",
+    "description": (
+        "A client that was interrupted tells by the SHA-256 of each part what to send again. "
+        "An upload can be looked at for a day after it has expired."
+    ),
+    "parameters": [_UPLOAD_ID],
+    "responses": _answers(shapes.Upload, 404),
+}
+CREATE_PART: dict[str, Any] = {
+    "operation_id": "addUploadPart",
+    "tags": ["Uploads"],
+    "summary": "Add a part to an upload",
+    "description": (
+        "It is streamed to disk. Bytes that the upload has already, as one part, give that part "
+        "again: sending twice does no harm."
+    ),
+    "parameters": [_UPLOAD_ID],
+    "request": {"multipart/form-data": shapes.PartForm},
+    "responses": _answers(shapes.UploadPart, 400, 404, 409, 413, 415),
+}
+COMPLETE_UPLOAD: dict[str, Any] = {
+    "operation_id": "completeUpload",
+    "tags": ["Uploads"],
+    "summary": "Make the file out of its parts",
+    "description": (
+        "The parts become the file in the order that is given; one that is not named is removed. "
+        "Completing again with the same parts answers the same file."
+    ),
+    "parameters": [_UPLOAD_ID],
+    "request": {"application/json": shapes.CompleteOrder},
+    "responses": _answers(shapes.Upload, 400, 404, 409, 411, 413, 415),
+}
+CANCEL_UPLOAD: dict[str, Any] = {
+    "operation_id": "cancelUpload",
+    "tags": ["Uploads"],
+    "summary": "Cancel an upload",
+    "description": "Its parts are removed; cancelling twice changes nothing.",
+    "parameters": [_UPLOAD_ID],
+    "request": None,
+    "responses": _answers(shapes.Upload, 404, 409),
+}
 CREATE_BATCH: dict[str, Any] = {
     "operation_id": "createBatch",
     "tags": ["Batches"],
@@ -250,6 +315,17 @@ RETRY_BATCH: dict[str, Any] = {
     "parameters": [_BATCH_ID, _IDEMPOTENCY_KEY],
     "request": {"application/json": shapes.RetryOrder},
     "responses": _answers(shapes.Batch, 400, 404, 409, 411, 413, 415),
+}
+DELETE_BATCH: dict[str, Any] = {
+    "operation_id": "deleteBatch",
+    "tags": ["Batches"],
+    "summary": "Delete a batch",
+    "description": (
+        "The batch, its answers and its result files are gone at once; the input file stays. One "
+        "that has not ended must be cancelled first."
+    ),
+    "parameters": [_BATCH_ID],
+    "responses": _answers(shapes.DeletedBatch, 404, 409),
 }
 LIST_MODELS: dict[str, Any] = {
     "operation_id": "listModels",

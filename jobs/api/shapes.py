@@ -8,7 +8,8 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers as s
 
 from jobs.models import UPLOAD_PURPOSES, Purpose
-from jobs.states import BatchState
+from jobs.services.uploads import PARTS_MAX
+from jobs.states import BatchState, UploadState
 
 
 def _time(what: str, *, optional: bool = True) -> s.IntegerField:
@@ -32,8 +33,8 @@ class Binary(s.FileField):
 
 
 # The names in brackets cannot be written as attributes.
-Upload = type(
-    "Upload",
+FileForm = type(
+    "FileForm",
     (s.Serializer,),
     {
         "__module__": __name__,
@@ -45,6 +46,11 @@ Upload = type(
         ),
     },
 )
+
+
+class ExpiresAfter(s.Serializer[Any]):
+    anchor = s.ChoiceField(choices=["created_at"])
+    seconds = s.IntegerField(min_value=3_600, max_value=2_592_000)
 
 
 class File(s.Serializer[Any]):
@@ -59,9 +65,63 @@ class File(s.Serializer[Any]):
     status_details = s.CharField(allow_null=True)
 
 
+class UploadOrder(s.Serializer[Any]):
+    bytes = s.IntegerField(min_value=1, help_text="The size of the whole file.")
+    filename = s.CharField(max_length=255, help_text="For a batch: *.jsonl.")
+    mime_type = s.CharField(max_length=255)
+    purpose = s.ChoiceField(choices=UPLOAD_PURPOSES)
+    expires_after = ExpiresAfter(required=False, allow_null=True)
+
+
+class PartForm(s.Serializer[Any]):
+    data = Binary(help_text="At most 64 MiB of the file.")  # type: ignore[assignment]
+
+
+class CompleteOrder(s.Serializer[Any]):
+    part_ids = s.ListField(
+        child=s.CharField(max_length=64),
+        min_length=1,
+        max_length=PARTS_MAX,
+        help_text="In the order of the file.",
+    )
+    md5 = s.CharField(
+        required=False, allow_null=True, help_text="Of the whole file, as 32 hexadecimal digits."
+    )
+
+
+class UploadPart(s.Serializer[Any]):
+    id = s.CharField()
+    object = s.ChoiceField(choices=["upload.part"])
+    created_at = _time("When it had arrived", optional=False)
+    upload_id = s.CharField()
+    bytes = s.IntegerField()
+    sha256 = s.CharField(help_text="Of its bytes, in hexadecimal digits.")
+
+
+class Upload(s.Serializer[Any]):
+    id = s.CharField()
+    object = s.ChoiceField(choices=["upload"])
+    bytes = s.IntegerField(help_text="The size of the whole file, as it was announced.")
+    created_at = _time("When it was made", optional=False)
+    expires_at = _time("Until when it has to be completed", optional=False)
+    filename = s.CharField()
+    purpose = s.ChoiceField(choices=UPLOAD_PURPOSES)
+    status = s.ChoiceField(choices=UploadState.values)
+    file = File(allow_null=True, help_text="Once it is completed.")
+    parts = UploadPart(
+        many=True, help_text="What has arrived, in this order, while the status is pending."
+    )
+
+
 class DeletedFile(s.Serializer[Any]):
     id = s.CharField()
     object = s.ChoiceField(choices=["file"])
+    deleted = s.BooleanField()
+
+
+class DeletedBatch(s.Serializer[Any]):
+    id = s.CharField()
+    object = s.ChoiceField(choices=["batch"])
     deleted = s.BooleanField()
 
 
@@ -109,11 +169,6 @@ class Usage(s.Serializer[Any]):
 )
 class Metadata(s.DictField):
     """At most 16 pairs of strings; keys have at most 64 characters."""
-
-
-class ExpiresAfter(s.Serializer[Any]):
-    anchor = s.ChoiceField(choices=["created_at"])
-    seconds = s.IntegerField(min_value=3_600, max_value=2_592_000)
 
 
 def _priority() -> s.IntegerField:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Any
@@ -40,7 +40,11 @@ class _TooLarge(Exception):
 
 
 class LimitedFileUploadHandler(TemporaryFileUploadHandler):
-    """Write a file to disk as it comes, and stop when it has grown too large."""
+    """Write a file to disk as it comes, and stop when it has grown larger than `limit` bytes."""
+
+    def __init__(self, request: HttpRequest, limit: int) -> None:
+        super().__init__(request)
+        self.limit = limit
 
     def new_file(self, *args: Any, **kwargs: Any) -> None:
         FileUploadHandler.new_file(self, *args, **kwargs)
@@ -49,7 +53,7 @@ class LimitedFileUploadHandler(TemporaryFileUploadHandler):
         self.file.name = self.file_name
 
     def receive_data_chunk(self, raw_data: bytes, start: int) -> None:
-        if start + len(raw_data) > settings.MAX_FILE_BYTES:
+        if start + len(raw_data) > self.limit:
             raise _TooLarge
         self.file.write(raw_data)
 
@@ -63,8 +67,9 @@ class LimitedFileUploadHandler(TemporaryFileUploadHandler):
 class _Body:
     """A request's body that knows how much of it was read, and how it ended."""
 
-    def __init__(self, stream: IO[bytes]) -> None:
+    def __init__(self, stream: IO[bytes], limit: int) -> None:
         self.stream = stream
+        self.limit = limit
         self.count = 0
         self.end = b""
 
@@ -75,7 +80,7 @@ class _Body:
             raise ApiError("The request ended before it was complete.") from error
         self.count += len(block)
         self.end = (self.end + block[-_END_BYTES:])[-_END_BYTES:]
-        if self.count > settings.MAX_FILE_BYTES + FORM_BYTES:
+        if self.count > self.limit:
             raise _TooLarge
         return block
 
@@ -85,11 +90,21 @@ class _Body:
 
 
 @contextmanager
-def read_form(request: HttpRequest) -> Iterator[Form]:
+def read_form(
+    request: HttpRequest,
+    *,
+    field: str = "file",
+    limit: int | None = None,
+    check: Callable[[int], None] | None = None,
+) -> Iterator[Form]:
     """Read the multipart form of a request; its temporary file is removed at the end.
 
-    Raises ApiError for what is not a multipart form, is cut off, or is too large.
+    The file stands in `field` and has at most `limit` bytes, else what the operator allows.
+    Raises ApiError for what is not a multipart form, is cut off, or is too large. `check` is
+    given the least size that the file can have by the length of the body, before it is read, and
+    may raise ApiError too.
     """
+    limit = settings.MAX_FILE_BYTES if limit is None else limit
     content_type = request.META.get("CONTENT_TYPE", "")
     if not re.match("multipart/form-data *(;|$)", content_type, flags=re.I):
         raise ApiError(
@@ -97,24 +112,30 @@ def read_form(request: HttpRequest) -> Iterator[Form]:
             status=415,
         )
     length, stream = _body_of(request)
-    body = _Body(stream)
-    if length is not None and length > settings.MAX_FILE_BYTES + FORM_BYTES:
+    body = _Body(stream, limit + FORM_BYTES)
+    if length is not None and length > limit + FORM_BYTES:
         body.drain()
-        raise too_large(settings.MAX_FILE_BYTES)
-    handler = LimitedFileUploadHandler(request)
+        raise too_large(limit, param=field)
+    if check is not None and length is not None:
+        try:
+            check(max(0, length - FORM_BYTES))
+        except ApiError:
+            body.drain()
+            raise
+    handler = LimitedFileUploadHandler(request, limit)
     try:
         post, files = _parse(request, content_type, length, body, handler)
     except _TooLarge as error:
         body.drain()
-        raise too_large(settings.MAX_FILE_BYTES) from error
+        raise too_large(limit, param=field) from error
     # LookupError: a part names a character set that does not exist.
     except (MultiPartParserError, LookupError, ValueError) as error:
         raise ApiError(f"The multipart form is malformed: {error}") from error
     try:
         _check_complete(body, length, content_type)
-        uploads = files.getlist("file")
+        uploads = files.getlist(field)
         if len(uploads) > 1:
-            raise ApiError("Send one file a request.", param="file")
+            raise ApiError("Send one file a request.", param=field)
         yield Form(values=post.dict(), file=uploads[0] if uploads else None)
     finally:
         for _, group in files.lists():

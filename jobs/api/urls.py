@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from django.urls import path, re_path
 
-from jobs.api import batch_verbs, batches, files, models
+from jobs.api import batch_verbs, batches, files, models, uploads_in_parts
 from jobs.api.view import UnknownView
 
 urlpatterns = [
     path("files", files.FilesView.as_view()),
     path("files/<str:file_id>", files.FileView.as_view()),
     path("files/<str:file_id>/content", files.FileContentView.as_view()),
+    path("uploads", uploads_in_parts.UploadsView.as_view()),
+    path("uploads/<str:upload_id>", uploads_in_parts.UploadView.as_view()),
+    path("uploads/<str:upload_id>/parts", uploads_in_parts.PartsView.as_view()),
+    path("uploads/<str:upload_id>/complete", uploads_in_parts.CompleteView.as_view()),
+    path("uploads/<str:upload_id>/cancel", uploads_in_parts.CancelView.as_view()),
     path("batches", batches.BatchesView.as_view()),
     path("batches/<str:batch_id>", batches.BatchView.as_view()),
     path("batches/<str:batch_id>/cancel", batches.BatchCancelView.as_view()),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from rest_framework.request import Request
+from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from jobs.api.authentication import Caller
@@ -12,6 +13,7 @@ from jobs.api.errors import ApiError, unknown_address
 from jobs.api.parameters import Parameters, echo
 from jobs.api.parsing import JSONParser
 from jobs.api.rendering import JSONNegotiation
+from jobs.api.throttling import KeyThrottle, allowance_headers
 from jobs.models import Project
 
 
@@ -20,6 +22,7 @@ class ApiView(APIView):
 
     parser_classes = [JSONParser]
     content_negotiation_class = JSONNegotiation
+    throttle_classes = [KeyThrottle]
     http_method_names = ["get", "head", "post", "delete"]
 
     @property
@@ -27,6 +30,14 @@ class ApiView(APIView):
         caller = self.request.user
         assert isinstance(caller, Caller)
         return caller.project
+
+    def finalize_response(
+        self, request: Request, response: Response, *args: Any, **kwargs: Any
+    ) -> Response:
+        done = super().finalize_response(request, response, *args, **kwargs)
+        for name, value in allowance_headers(request).items():
+            done[name] = value
+        return done
 
     def query(self) -> Parameters:
         for name, values in self.request.GET.lists():

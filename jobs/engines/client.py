@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from types import TracebackType
 
@@ -12,6 +13,8 @@ import yarl
 
 _decode_raw = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _encode = msgspec.json.Encoder().encode
+# Counters of vLLM's metrics, one line for each of its engine cores.
+_TOKENS = re.compile(r"^vllm:(?:prompt|generation)_tokens_total\{[^}]*\} (\S+)", re.MULTILINE)
 
 
 class ConnectionLost(Exception):
@@ -99,6 +102,17 @@ class EngineClient:
                 return response.status == 200
         except (aiohttp.ClientError, OSError, TimeoutError):
             return False
+
+    async def tokens_made(self) -> int | None:
+        """Return how many tokens vLLM has read and written so far; None if it does not say."""
+        try:
+            async with self._session.get(
+                f"{self._base}/metrics", timeout=aiohttp.ClientTimeout(total=10)
+            ) as response:
+                found = _TOKENS.findall(await response.text())
+        except (aiohttp.ClientError, OSError, TimeoutError):
+            return None
+        return int(sum(float(value) for value in found)) if found else None
 
 
 def with_model(body: bytes, model: str) -> bytes:

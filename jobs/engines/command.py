@@ -15,8 +15,12 @@ from jobs.engines.environment import EngineEnvironment
 
 _GIB = 1024**3
 _LARGE_GPU_BYTES = 70 * _GIB
+# vLLM counts it among the small ones for this, whatever its memory.
+_SLOWER_IF_FULL = "a100"
 # Nothing of ours that an engine, which may run a model's own code, has any use for.
 _SECRETS = ("DATABASE_URL", "VBATCH_SECRET_KEY", "DJANGO_SETTINGS_MODULE")
+# These too, where they open the storage in which everybody's files are.
+_S3_SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 
 
 def engine_command(
@@ -80,13 +84,16 @@ def engine_env(
     On a CPU, vLLM as installed cuts PyTorch to one thread; bound threads and Intel's OpenMP
     give half as much again (docs/performance.md). What the operator has set himself stays.
     """
-    env = {key: value for key, value in base.items() if key not in _SECRETS}
+    kept_back = (*_SECRETS, *_S3_SECRETS) if settings.S3_BUCKET else _SECRETS
+    env = {key: value for key, value in base.items() if key not in kept_back}
     env["VLLM_NO_USAGE_STATS"] = "1"
     # Where it makes its inner sockets, which a killed one leaves behind.
     env["VLLM_RPC_BASE_PATH"] = str(folder)
     # Else a redirect leads past the hosts that are allowed.
     env["VLLM_MEDIA_URL_ALLOW_REDIRECTS"] = "0"
     if gpus:
+        # Numbered as NVML numbers them: by itself CUDA puts the fastest first.
+        env["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
         env["CUDA_VISIBLE_DEVICES"] = ",".join(str(index) for index in gpus)
         return env
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0]
@@ -110,8 +117,8 @@ def cpu_kvcache_gib() -> int:
     return int(max(1, min(16, psutil.virtual_memory().total // (10 * _GIB))))
 
 
-def max_num_seqs(*, engine_args: str, gpu_memory_bytes: int | None) -> int:
-    """Return how many requests the engine runs at once: as asked for, else by the memory.
+def max_num_seqs(*, engine_args: str, gpu_memory_bytes: int | None, gpu_name: str = "") -> int:
+    """Return how many requests the engine runs at once: as asked for, else by the GPU.
 
     vLLM says its own default nowhere, so it is always told one. On GPUs these are vLLM's
     defaults for its server; on a CPU twice its 128, which gave a fifth more (docs/performance.md).
@@ -121,9 +128,9 @@ def max_num_seqs(*, engine_args: str, gpu_memory_bytes: int | None) -> int:
         name, _, value = arg.replace("_", "-").partition("=")
         if name == "--max-num-seqs":
             return int(value or extra[index + 1])
-    if gpu_memory_bytes is not None and gpu_memory_bytes >= _LARGE_GPU_BYTES:
-        return 1_024
-    return 256
+    if gpu_memory_bytes is None or _SLOWER_IF_FULL in gpu_name.lower():
+        return 256
+    return 1_024 if gpu_memory_bytes >= _LARGE_GPU_BYTES else 256
 
 
 def window_size(running: int) -> int:

@@ -13,13 +13,13 @@ TAIL_BYTES = 64 * 1024
 _PHASES = (
     (re.compile(r"Resolved architecture"), "reading the model's configuration"),
     (re.compile(r"Initializing a V1 LLM engine"), "starting its core"),
-    (re.compile(r"Starting to load model|Loading (?:safetensors|weights)"), "loading weights"),
+    (re.compile(r"(?:Starting to load|Loading) (?:safetensors|weights|model)"), "loading weights"),
     (re.compile(r"Loading safetensors checkpoint shards:\s+(\d+)% "), "loading weights, {0} %"),
-    (re.compile(r"Loading weights took"), "weights loaded"),
+    (re.compile(r"Loading weights took|Model loading took"), "weights loaded"),
     (re.compile(r"Compiling a graph|Dynamo bytecode transform|torch\.compile took"), "compiling"),
     (re.compile(r"GPU KV cache size|CPU KV cache size|KV cache size:"), "making the KV cache"),
     (re.compile(r"Capturing (?:CUDA|cudagraph)"), "capturing CUDA graphs"),
-    (re.compile(r"Warming up model"), "warming up"),
+    (re.compile(r"Warming up model|Graph capturing finished"), "warming up"),
     (re.compile(r"Starting vLLM (?:API )?server|Route: |Supported tasks"), "opening its server"),
 )
 _ERROR = re.compile(r"(?:^|\s)((?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*(?:Error|Exception|Refused)): (.+)")

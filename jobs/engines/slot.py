@@ -33,6 +33,8 @@ KILL_WAIT_S = 2.0
 # An engine that answers nothing at all for so long is taken for hung and killed.
 SILENT_S = 120.0
 PROGRESS_EVERY_S = 1.0
+# A new worker's first reading of its GPUs comes within two or three seconds.
+READING_WAIT_S = 10.0
 
 
 class EngineSlot:
@@ -49,6 +51,7 @@ class EngineSlot:
         self._looked_at = 0.0
         self._log = Path()
         self._is_ready = False
+        self._unread_until = time.monotonic() + READING_WAIT_S
 
     def step(self, lane: Lane, *, draining: bool) -> None:
         """Bring the engine one step nearer to what the lane's row wants."""
@@ -100,6 +103,9 @@ class EngineSlot:
             )
             return
         gpus = lane.gpus if lane.kind == LaneKind.GPU else []
+        gpu = _smallest_gpu(lane, gpus)
+        if gpus and gpu is None and time.monotonic() < self._unread_until:
+            return  # How much the engine can run at once is not known yet.
         self._log = settings.LOG_DIR / f"engine-{lane.worker.name}-{lane.name}.log"
         try:
             check_there(model.source)
@@ -107,7 +113,9 @@ class EngineSlot:
             folder = fresh_folder(f"{lane.worker.name}-{lane.name}")
             socket = folder / "api.sock"
             running = max_num_seqs(
-                engine_args=model.engine_args, gpu_memory_bytes=_memory_of(lane, gpus)
+                engine_args=model.engine_args,
+                gpu_memory_bytes=gpu.memory_total_bytes if gpu else None,
+                gpu_name=gpu.name if gpu else "",
             )
             command = engine_command(
                 python=environment.python,
@@ -231,7 +239,7 @@ class EngineSlot:
         )
 
 
-def _memory_of(lane: Lane, gpus: Sequence[int]) -> int | None:
-    """Return the memory of the lane's smallest GPU in bytes, None where none has been read."""
-    found = Gpu.objects.filter(worker_id=lane.worker_id, index__in=gpus)
-    return min((gpu.memory_total_bytes for gpu in found if gpu.memory_total_bytes), default=None)
+def _smallest_gpu(lane: Lane, gpus: Sequence[int]) -> Gpu | None:
+    """Return the lane's GPU with the least memory, None where none has been read."""
+    read = Gpu.objects.filter(worker_id=lane.worker_id, index__in=gpus, memory_total_bytes__gt=0)
+    return read.order_by("memory_total_bytes").first()

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterable
 
 from jobs.models import ServedModel
-from jobs.services.served_models import Change
+from jobs.services.masking import Change
 
 _LABELS = {
     "upstream_url": "upstream",

@@ -10,6 +10,7 @@ from django.db.models import F, Q
 from jobs.models.files import StoredFile
 from jobs.models.fleet import Lane, ServedModel
 from jobs.models.projects import Project
+from jobs.querysets import Kept
 from jobs.states import ENDED_STATES, LIVE_STATES, BatchState, ChunkState, EventKind
 
 
@@ -30,6 +31,9 @@ class Batch(models.Model):
     Only `jobs.services` writes here, and a state only by compare-and-swap. Counters, sizes and
     token sums move in the transaction that inserts the responses they count, under this row's
     lock, which also hands out `last_seq`.
+
+    A deleted batch is gone for whoever asks `objects`, which is everybody: pages, API, counts.
+    `every` is for those that see to its rows.
     """
 
     public_id = models.CharField(max_length=64, unique=True, default=new_batch_id, editable=False)
@@ -98,6 +102,10 @@ class Batch(models.Model):
     idempotency_key = models.CharField(max_length=255, null=True)
     create_digest = models.BinaryField(max_length=32)
 
+    # The first one counts as the default, also for `project.batches` and the administration.
+    objects = Kept["Batch"]()
+    every = models.Manager["Batch"]()
+
     class Meta:
         verbose_name_plural = "batches"
         constraints = [
@@ -142,6 +150,12 @@ class Batch(models.Model):
             ),
             models.Index(
                 fields=["ended_at"], name="batch_ended", condition=Q(state__in=ENDED_STATES)
+            ),
+            # The sweep of idempotency keys that are too old.
+            models.Index(
+                fields=["created_at"],
+                name="batch_with_key",
+                condition=Q(idempotency_key__isnull=False),
             ),
         ]
 

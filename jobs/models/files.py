@@ -6,6 +6,7 @@ import secrets
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
+from django.utils import timezone
 
 from jobs.models.projects import Project
 from jobs.states import UploadState
@@ -77,10 +78,23 @@ class StoredFile(models.Model):
                 name="file_expiring",
                 condition=models.Q(deleted_at__isnull=True, expires_at__isnull=False),
             ),
+            # The sweep of what is left of deleted ones; result files go with their batch.
+            models.Index(
+                fields=["deleted_at"],
+                name="file_deleted",
+                condition=models.Q(deleted_at__isnull=False)
+                & ~models.Q(purpose=Purpose.BATCH_OUTPUT),
+            ),
         ]
 
     def __str__(self) -> str:
         return self.public_id
+
+    @property
+    def is_hidden(self) -> bool:
+        """Whether it was deleted or has expired: nobody may read what stands in it."""
+        expired = self.expires_at is not None and self.expires_at <= timezone.now()
+        return expired or self.deleted_at is not None
 
 
 class Upload(models.Model):
@@ -128,17 +142,24 @@ class Upload(models.Model):
 
 
 class UploadPart(models.Model):
-    """One part of an upload; its bytes lie under `path` and become the file's as they are."""
+    """One part of an upload; its bytes lie under `path` and become the file's as they are.
+
+    It lives while its upload is pending: completing gives its path to the file, and one that is
+    left with an upload in another state is to be swept, with its bytes. What was sent twice is
+    one part, since a client whose answer was lost sends it again.
+    """
 
     public_id = models.CharField(max_length=64, unique=True, default=new_part_id, editable=False)
     upload = models.ForeignKey(Upload, on_delete=models.CASCADE, related_name="parts")
     bytes = models.BigIntegerField()
+    sha256 = models.CharField(max_length=64)
     path = models.CharField(max_length=255)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
         constraints = [
             models.CheckConstraint(condition=models.Q(bytes__gte=1), name="part_bytes_positive"),
+            models.UniqueConstraint(fields=["upload", "sha256"], name="part_once"),
         ]
 
     def __str__(self) -> str:

@@ -58,6 +58,12 @@ class WebhookDelivery(models.Model):
             models.Index(
                 fields=["-id"], name="delivery_dead", condition=Q(state=DeliveryState.DEAD)
             ),
+            # Keeping them for as long as was asked.
+            models.Index(
+                fields=["created_at"],
+                name="delivery_by_age",
+                condition=~Q(state=DeliveryState.PENDING),
+            ),
         ]
 
     def __str__(self) -> str:

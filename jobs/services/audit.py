@@ -8,6 +8,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
+from django.db import connection
 from django.db.models.functions import Now
 
 from jobs.models import AuditEntry, Project
@@ -36,17 +37,26 @@ def acting(who: Callable[[], Actor]) -> Iterator[None]:
         _who.reset(token)
 
 
-def note_deed(*, action: str, target: str, project: Project | None = None, **details: Any) -> None:
+def note_deed(
+    *,
+    action: str,
+    target: str,
+    project: Project | None = None,
+    project_id: int | None = None,
+    **details: Any,
+) -> None:
     """Note a deed such as `model.change` of `target`, in the transaction that does it.
 
     `details` are values of JSON: what was asked for or changed, never a secret or a prompt.
     """
+    if not connection.in_atomic_block:
+        raise RuntimeError("A deed must be noted in the transaction that does it.")
     actor = _who.get()()
     AuditEntry.objects.create(
         created_at=Now(),
         actor=actor.words[:200],
         user_id=actor.user_id,
-        project=project,
+        project_id=project.pk if project is not None else project_id,
         action=action,
         target=target[:300],
         details=details,

@@ -17,8 +17,10 @@ from django_q.tasks import async_task
 
 from jobs.jsonl import MORE_ERRORS
 from jobs.models import Batch, BatchEvent, Chunk, Project, StoredFile, Suspect
+from jobs.services.audit import note_deed
 from jobs.services.creating_once import find_created
 from jobs.services.fleet import any_worker_alive
+from jobs.services.limits import claim_live_batch
 from jobs.services.transitions import REASON_MAX, move_batch
 from jobs.services.unanswered import answer_the_rest
 from jobs.states import CANCELLABLE_STATES, LIVE_STATES, BatchState
@@ -75,6 +77,7 @@ def create_batch(
     """Create a batch and ring for its validation.
 
     An order that was asked for before, as `find_created` tells, gives the same batch again.
+    Raises TooManyLiveBatches where the project may have no further one.
     """
     digest = order.digest()
     with transaction.atomic():
@@ -84,6 +87,7 @@ def create_batch(
         )
         if known is not None:
             return known
+        claim_live_batch(project=project)
         now = timezone.now()
         stored = StoredFile.objects.filter(
             Q(expires_at__isnull=True) | Q(expires_at__gt=now),
@@ -107,6 +111,13 @@ def create_batch(
             create_digest=digest,
         )
         BatchEvent.objects.create(batch=batch, new_state=batch.state, created_at=Now())
+        note_deed(
+            action="batch.create",
+            target=batch.public_id,
+            project=project,
+            endpoint=order.endpoint,
+            input_file_id=order.input_file_id,
+        )
         # In the transaction: the message exists if and only if the batch does.
         async_task("jobs.tasks.validate", batch.pk, cluster="control")
     return batch
@@ -122,6 +133,12 @@ def cancel_batch(*, batch: Batch, reason: str = "") -> None:
     for old in CANCELLABLE_STATES:
         with transaction.atomic():
             if move_batch(batch=batch, old=old, new=BatchState.CANCELLING, reason=reason):
+                note_deed(
+                    action="batch.cancel",
+                    target=batch.public_id,
+                    project_id=batch.project_id,
+                    status=str(old),
+                )
                 break
     batch.refresh_from_db()
     if batch.state not in (BatchState.CANCELLING, BatchState.CANCELLED):

@@ -140,6 +140,22 @@ def release_chunks(chunks: Sequence[ClaimedChunk]) -> None:
         )
 
 
+def release_lane(*, lane_id: int) -> None:
+    """Give back all that a lane still holds, once its task is known to be gone.
+
+    Safe also if the task is alive and was only silent: a claim that is not claimed any more
+    cannot be renewed, so nothing is committed under it.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            UPDATE jobs_chunk SET state = 'open', owner_id = NULL, lease_until = NULL
+            WHERE owner_id = %s AND state = 'claimed'
+            """,
+            [lane_id],
+        )
+
+
 def claim_lines(
     *, lane_id: int, model_id: int, limit: int
 ) -> list[tuple[ClaimedChunk, list[OpenLine]]]:

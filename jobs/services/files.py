@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import IO, Any
 
 from django.conf import settings
 from django.core.files.base import File
@@ -16,9 +16,17 @@ from django.utils import timezone
 
 from jobs.models import Batch, Project, Purpose, StoredFile
 from jobs.result_lines import result_line
+from jobs.services.limits import StorageFull, claim_room
 from jobs.services.stored_bytes import READ_BYTES, open_bytes, remove_bytes
 
 PAGE_ROWS = 500
+# How much of a batch file is looked at before it is accepted.
+START_BYTES = 4096
+_BATCH_FORMAT = "Invalid file format for a batch: it must be .jsonl, one JSON object a line"
+
+
+class GoneMeanwhile(Exception):
+    """The batch was deleted while one of its files was being read."""
 
 
 class InvalidFile(Exception):
@@ -56,44 +64,73 @@ def visible_files(project: Project) -> QuerySet[StoredFile]:
 def create_file(
     *, project: Project, upload: File[bytes], filename: str, purpose: str, expires_s: int | None
 ) -> StoredFile:
-    """Store an upload; raises InvalidFile if it cannot be what its purpose asks for.
+    """Store an upload; raises InvalidFile if it cannot be what its purpose asks for, and
+    StorageFull if the project has no room for it.
 
-    The bytes are renamed into place, not copied, and the row is written after them: a crash in
-    between leaves bytes that nobody knows, never a row without bytes.
+    The bytes are renamed into place, not copied, or sent to S3 as they are read; the row is
+    written after them: a crash in between leaves bytes that nobody knows, never a row without
+    bytes.
     """
     check_upload(upload=upload, filename=filename, purpose=purpose)
-    if expires_s is None and purpose == Purpose.BATCH:
-        expires_s = settings.FILE_EXPIRES_S
-    stored = StoredFile(
+    stored = file_to_be(
         project=project,
         purpose=purpose,
         filename=filename,
-        bytes=upload.size,
-        expires_at=timezone.now() + timedelta(seconds=expires_s) if expires_s else None,
+        size=upload.size,
+        expires_s=expires_s,
     )
     key = stored.public_id.removeprefix("file-")
     stored.paths = [default_storage.save(f"uploads/{key[:2]}/{key}", upload)]
-    stored.save()
+    try:
+        with transaction.atomic():
+            claim_room(project=project, size=stored.bytes)
+            stored.save()
+    except StorageFull:
+        remove_bytes(stored.paths)
+        raise
     return stored
+
+
+def file_to_be(
+    *, project: Project, purpose: str, filename: str, size: int, expires_s: int | None
+) -> StoredFile:
+    """Return the row of a file that is still to be saved, once its paths are known."""
+    if expires_s is None and purpose == Purpose.BATCH:
+        expires_s = settings.FILE_EXPIRES_S
+    return StoredFile(
+        project=project,
+        purpose=purpose,
+        filename=filename,
+        bytes=size,
+        expires_at=timezone.now() + timedelta(seconds=expires_s) if expires_s else None,
+    )
 
 
 def check_upload(*, upload: File[bytes], filename: str, purpose: str) -> None:
     """Raise InvalidFile for an empty file, or a batch file that cannot be JSONL."""
     if not upload.size:
         raise InvalidFile("The file is empty.")
+    check_name(filename=filename, purpose=purpose)
+    upload.seek(0)
+    check_start(start=upload.read(START_BYTES), purpose=purpose)
+    upload.seek(0)
+
+
+def check_name(*, filename: str, purpose: str) -> None:
+    """Raise InvalidFile for a batch file whose name is none of a JSONL file."""
+    if purpose == Purpose.BATCH and not filename.lower().endswith(".jsonl"):
+        raise InvalidFile(f"{_BATCH_FORMAT}; this file is named '{filename[-100:]}'.")
+
+
+def check_start(*, start: bytes, purpose: str) -> None:
+    """Raise InvalidFile for a batch file whose first START_BYTES cannot be those of JSONL."""
     if purpose != Purpose.BATCH:
         return
-    hint = "Invalid file format for a batch: it must be .jsonl, one JSON object a line"
-    if not filename.lower().endswith(".jsonl"):
-        raise InvalidFile(f"{hint}; this file is named '{filename[-100:]}'.")
-    upload.seek(0)
-    start = upload.read(4096)
-    upload.seek(0)
     text = start.removeprefix(b"\xef\xbb\xbf").lstrip()
-    if len(start) < 4096 and not text:
+    if len(start) < START_BYTES and not text:
         raise InvalidFile("The file holds nothing but blank lines.")
     if text and not text.startswith(b"{"):
-        raise InvalidFile(f"{hint}; this file does not begin with '{{'.")
+        raise InvalidFile(f"{_BATCH_FORMAT}; this file does not begin with '{{'.")
 
 
 def delete_file(*, stored: StoredFile) -> None:
@@ -103,7 +140,8 @@ def delete_file(*, stored: StoredFile) -> None:
     """
     with transaction.atomic():
         StoredFile.objects.filter(pk=stored.pk, deleted_at=None).update(deleted_at=timezone.now())
-        transaction.on_commit(lambda: drop_bytes(stored=stored))
+        # The file is gone for its owner, whatever the storage says.
+        transaction.on_commit(lambda: drop_bytes(stored=stored), robust=True)
 
 
 def drop_bytes(*, stored: StoredFile) -> bool:
@@ -111,13 +149,15 @@ def drop_bytes(*, stored: StoredFile) -> bool:
     if not stored.paths or Batch.objects.filter(input_file=stored, state="validating").exists():
         return False
     remove_bytes(stored.paths)
+    # Afterwards: whoever is killed in between leaves them to the sweep.
+    StoredFile.objects.filter(pk=stored.pk).update(paths=[])
     return True
 
 
 def drop_deleted_input(*, batch_id: int) -> None:
     """Remove the bytes of an input that was deleted before its batch had read it."""
-    batch = Batch.objects.select_related("input_file").get(pk=batch_id)
-    if batch.input_file is not None and batch.input_file.deleted_at is not None:
+    batch = Batch.objects.select_related("input_file").filter(pk=batch_id).first()
+    if batch and batch.input_file is not None and batch.input_file.deleted_at is not None:
         drop_bytes(stored=batch.input_file)
 
 
@@ -156,7 +196,12 @@ def _batch_of(stored: StoredFile) -> tuple[Batch, bool]:
 
 
 def _stored_bytes(stored: StoredFile) -> Iterator[bytes]:
-    with open_bytes(stored.paths) as file:
+    """Open a file now, while its absence can still be answered, and return its blocks."""
+    return _blocks(open_bytes(stored.paths))
+
+
+def _blocks(file: IO[bytes]) -> Iterator[bytes]:
+    with file:
         while block := file.read(READ_BYTES):
             yield block
 
@@ -187,7 +232,7 @@ def _rows(batch: Batch, *, ok: bool, column: str, first: int, last: int) -> Iter
             cursor.execute(_PAGE[column], [batch.pk, ok, cursor_at, last, PAGE_ROWS])
             rows: list[tuple[Any, ...]] = cursor.fetchall()
         if not rows:
-            return
+            break
         yield b"".join(
             result_line(
                 batch_public_id=batch.public_id,
@@ -202,16 +247,8 @@ def _rows(batch: Batch, *, ok: bool, column: str, first: int, last: int) -> Iter
         )
         cursor_at = rows[-1][0]
         if len(rows) < PAGE_ROWS:
-            return
-
-
-def swept_files(*, limit: int) -> int:
-    """Remove the bytes of files that expired; return how many were hidden now."""
-    expired = StoredFile.objects.filter(
-        deleted_at__isnull=True, expires_at__lt=timezone.now()
-    ).order_by("expires_at")[:limit]
-    count = 0
-    for stored in expired:
-        delete_file(stored=stored)
-        count += 1
-    return count
+            break
+    # Rows go only after their batch is hidden: then the end may be missing, and the reader must
+    # not take what he has for the whole.
+    if not Batch.objects.filter(pk=batch.pk).exists():
+        raise GoneMeanwhile(batch.public_id)

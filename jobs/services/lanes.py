@@ -14,6 +14,7 @@ from django_q.models import OrmQ
 from django_q.tasks import async_task
 
 from jobs.models import Lane, LaneModel, ServedModel
+from jobs.services.chunks import release_lane
 from jobs.services.fleet import alive_since
 from jobs.states import EngineState, LaneKind
 
@@ -65,9 +66,11 @@ def forget_task(*, lane_id: int) -> None:
     """Note that the lane's task is gone, since its cluster was restarted, and its calls with it.
 
     A call that a killed cluster had taken up would come again after a day, one for each kill.
+    What the task held is open at once, and need not wait for its lease to run out.
     """
     Lane.objects.filter(pk=lane_id).update(task_seen_at=None, task_token="", kicked_at=None)
     OrmQ.objects.filter(key__in=Lane.objects.filter(pk=lane_id).values("queue")).delete()
+    release_lane(lane_id=lane_id)
 
 
 def start_task(*, lane_id: int) -> str | None:
@@ -77,7 +80,11 @@ def start_task(*, lane_id: int) -> str | None:
     entered = Lane.objects.filter(
         Q(task_seen_at=None) | Q(task_seen_at__lt=stale), pk=lane_id, active=True
     ).update(task_seen_at=Now(), task_token=token, kicked_at=None)
-    return token if entered else None
+    if not entered:
+        return None
+    # Of a task before this one, or claimed with an answer that was lost with the database.
+    release_lane(lane_id=lane_id)
+    return token
 
 
 def keep_task(*, lane_id: int, token: str) -> bool:
@@ -86,7 +93,9 @@ def keep_task(*, lane_id: int, token: str) -> bool:
 
 
 def end_task(*, lane_id: int, token: str) -> None:
-    Lane.objects.filter(pk=lane_id, task_token=token).update(task_seen_at=None, task_token="")
+    """Note that the task has ended, and give back what it could not give back itself."""
+    if Lane.objects.filter(pk=lane_id, task_token=token).update(task_seen_at=None, task_token=""):
+        release_lane(lane_id=lane_id)
 
 
 def want_model(*, lane_id: int, model_id: int | None) -> None:
@@ -97,6 +106,11 @@ def want_model(*, lane_id: int, model_id: int | None) -> None:
 def set_engine(*, lane_id: int, generation: int, **fields: Any) -> bool:
     """Write what the engine of `generation` does; False if it is not the present one."""
     return bool(Lane.objects.filter(pk=lane_id, generation=generation).update(**fields))
+
+
+def reject_engine(*, lane_id: int, generation: int) -> None:
+    """Have the supervisor stop the engine, whatever it was wanted for."""
+    set_engine(lane_id=lane_id, generation=generation, engine_model_id=None)
 
 
 def start_engine(
@@ -137,20 +151,37 @@ def note_engine_ready(*, lane_id: int, generation: int, load_s: float) -> None:
         )
 
 
-def note_load_failure(*, lane_id: int, model_id: int, reason: str) -> None:
-    """Withhold a model that did not load from this lane, each time for twice as long."""
+def note_load_failure(
+    *, lane_id: int, model_id: int, reason: str, longest_s: float = RETRY_MAX_S
+) -> None:
+    """Withhold a model from this lane that did not load there, each time for twice as long."""
     with transaction.atomic():
         if not ServedModel.objects.select_for_update(no_key=True).filter(pk=model_id).first():
             return  # Removed meanwhile.
         known, _ = LaneModel.objects.select_for_update().get_or_create(
             lane_id=lane_id, model_id=model_id
         )
-        wait_s = min(RETRY_MAX_S, RETRY_MIN_S * 2 ** min(known.failures, 10))
+        wait_s = min(longest_s, RETRY_MIN_S * 2 ** min(known.failures, 10))
         known.failures += 1
         known.last_error = reason
         known.retry_at = timezone.now() + timedelta(seconds=wait_s)
         known.save()
         Lane.objects.filter(pk=lane_id, wanted_model_id=model_id).update(wanted_model=None)
+
+
+def note_upstream_answers(*, lane_id: int, model_id: int, concurrency: int) -> None:
+    """Remember how many requests at once an upstream took, and forget that it was away."""
+    if ServedModel.objects.filter(pk=model_id).exists():
+        LaneModel.objects.update_or_create(
+            lane_id=lane_id,
+            model_id=model_id,
+            defaults={
+                "concurrency": concurrency,
+                "failures": 0,
+                "last_error": "",
+                "retry_at": None,
+            },
+        )
 
 
 def retry_now(*, known: QuerySet[LaneModel]) -> int:

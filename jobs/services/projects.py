@@ -2,34 +2,125 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, cast
 
-from django.db.models import Q, QuerySet
-from django.db.models.functions import Now
-from django.utils import timezone
+from django.db import transaction
+from django.db.models import QuerySet
 
-from jobs.models import Project, ProjectKey
+from jobs.models import Batch, Project, ProjectKey, StoredFile
+from jobs.services.audit import note_deed
+from jobs.services.limits import PROJECT_LIMITS
+from jobs.services.masking import Change, told
 
 DEFAULT_PROJECT = "default"
-# `last_used_at` is for a person to look at; writing it for each request would be for nothing.
-USED_WRITE_EVERY_S = 60
+
+
+class StillUsed(Exception):
+    """The project holds batches or files."""
 
 
 def get_project(*, name: str = DEFAULT_PROJECT) -> Project:
     """Return the project of this name, making it on first use."""
-    project, _ = Project.objects.get_or_create(name=name)
+    with transaction.atomic():
+        project, made = Project.objects.get_or_create(name=name)
+        if made:
+            note_deed(action="project.create", target=name, project=project)
     return project
 
 
+def create_project(*, name: str, **fields: Any) -> Project:
+    """Make a project; its name must be new."""
+    with transaction.atomic():
+        project = Project.objects.create(name=name, **fields)
+        given = [Change(field, None, value) for field, value in fields.items() if value]
+        note_deed(action="project.create", target=name, project=project, changes=told(given))
+    return project
+
+
+def change_project(*, project: Project, **fields: Any) -> list[Change]:
+    """Give these fields of a project new values; return what has really changed.
+
+    Limits are noted as a deed of their own, since they are asked after by themselves.
+    """
+    with transaction.atomic():
+        held = Project.objects.select_for_update(no_key=True).get(pk=project.pk)
+        changes = [
+            Change(field, old, new)
+            for field, new in fields.items()
+            if (old := getattr(held, field)) != new
+        ]
+        for change in changes:
+            setattr(held, change.field, change.new)
+        if changes:
+            held.save(update_fields=[change.field for change in changes])
+        limits = [change for change in changes if change.field in PROJECT_LIMITS]
+        others = [change for change in changes if change.field not in PROJECT_LIMITS]
+        for action, some in (("project.limits", limits), ("project.change", others)):
+            if some:
+                note_deed(action=action, target=held.name, project=held, changes=told(some))
+    return changes
+
+
+def delete_project(*, project: Project) -> None:
+    """Delete a project with its keys and members; StillUsed unless it is empty."""
+    with transaction.atomic():
+        # Locked whole: nothing can be put into it between the look and the deleting.
+        held = Project.objects.select_for_update().get(pk=project.pk)
+        if is_used(held):
+            raise StillUsed(held.name)
+        note_deed(action="project.delete", target=held.name)
+        held.delete()
+
+
+def is_used(project: Project) -> bool:
+    """Say whether a project holds a batch or a file."""
+    return (
+        Batch.objects.filter(project=project).exists()
+        or StoredFile.objects.filter(project=project).exists()
+    )
+
+
 def create_key(
-    *, project: Project, name: str, expires_at: datetime | None = None
+    *,
+    project: Project,
+    name: str,
+    expires_at: datetime | None = None,
+    requests_per_minute: int | None = None,
 ) -> tuple[ProjectKey, str]:
     """Make an API key; the second part is the key itself, which is kept nowhere."""
-    key, secret = ProjectKey.objects.create_key(
-        name=name[:50], project=project, expiry_date=expires_at
-    )
-    return cast(ProjectKey, key), secret
+    with transaction.atomic():
+        made, secret = ProjectKey.objects.create_key(
+            name=name[:50],
+            project=project,
+            expiry_date=expires_at,
+            requests_per_minute=requests_per_minute,
+        )
+        key = cast(ProjectKey, made)
+        note_deed(
+            action="key.create",
+            target=key_words(key),
+            project=project,
+            expires_at=expires_at.isoformat() if expires_at else None,
+            requests_per_minute=requests_per_minute,
+        )
+    return key, secret
+
+
+def change_key_limit(*, keys: QuerySet[ProjectKey], requests_per_minute: int | None) -> int:
+    """Give keys another limit (None: the setting's, 0: none); return how many have changed."""
+    with transaction.atomic():
+        held = list(keys.exclude(requests_per_minute=requests_per_minute).select_for_update())
+        for key in held:
+            note_deed(
+                action="key.change",
+                target=key_words(key),
+                project_id=key.project_id,
+                requests_per_minute={"old": key.requests_per_minute, "new": requests_per_minute},
+            )
+            key.requests_per_minute = requests_per_minute
+            key.save(update_fields=["requests_per_minute"])
+    return len(held)
 
 
 def revoke_key(*, key: ProjectKey) -> None:
@@ -37,7 +128,14 @@ def revoke_key(*, key: ProjectKey) -> None:
 
 
 def revoke_keys(*, keys: QuerySet[ProjectKey]) -> int:
-    return keys.update(revoked=True)
+    """Let keys open nothing from now on; return how many did until now."""
+    with transaction.atomic():
+        held = list(keys.filter(revoked=False).select_for_update())
+        for key in held:
+            note_deed(action="key.revoke", target=key_words(key), project_id=key.project_id)
+            key.revoked = True
+            key.save(update_fields=["revoked"])
+    return len(held)
 
 
 def find_key(secret: str) -> ProjectKey | None:
@@ -50,13 +148,12 @@ def find_key(secret: str) -> ProjectKey | None:
     except ProjectKey.DoesNotExist:
         return None
     # The library's look-up leaves out revoked keys, but not expired ones.
-    if key.has_expired:
-        return None
-    stale = timezone.now() - timedelta(seconds=USED_WRITE_EVERY_S)
-    ProjectKey.objects.filter(Q(last_used_at=None) | Q(last_used_at__lt=stale), pk=key.pk).update(
-        last_used_at=Now()
-    )
-    return key
+    return None if key.has_expired else key
+
+
+def key_words(key: ProjectKey) -> str:
+    """Name a key in words; its prefix is no secret."""
+    return f"{key.name} ({key.prefix})"
 
 
 def projects_of(user: Any) -> QuerySet[Project]:

@@ -18,6 +18,7 @@ from jobs.models import Batch, BatchEvent, ServedModel
 from jobs.services.audit import note_deed
 from jobs.services.batches import EXPIRED_UNREAD, window_seconds
 from jobs.services.creating_once import find_created
+from jobs.services.limits import claim_live_batch, claim_queue
 from jobs.services.served_models import find_model
 from jobs.services.starting import ChunkRanges, refresh_statistics, start_batch
 from jobs.services.transitions import REASON_MAX
@@ -65,7 +66,7 @@ def retry_batch(
 
     No file is read: the lines are copied, with the numbers that they have in the input file. An
     order that was asked for before, as `find_created` tells, gives the same batch again. Raises
-    CannotRetry and RetryRefused.
+    CannotRetry, RetryRefused, and LimitReached where the project may not have so much at once.
     """
     digest = order.digest(batch)
     with transaction.atomic():
@@ -83,6 +84,7 @@ def retry_batch(
             raise CannotRetry("Cannot retry a batch that has been deleted.")
         _check_state(old)
         model = _check_can_be_served(old)
+        claim_live_batch(project=batch.project)
         made = _create(old, order, digest, idempotency_key, reason)
         ranges = _copy_lines(old, made)
         if not ranges.total:
@@ -90,14 +92,16 @@ def retry_batch(
                 f"Nothing is to be retried: every line of batch '{old.public_id}' was answered.",
                 code="nothing_to_retry",
             )
+        # The same lines, or a part of them.
+        tokens = old.estimated_tokens * ranges.total // old.total
+        claim_queue(project=batch.project, requests=ranges.total, tokens=tokens)
         # It has just been made here, so that nobody can have moved it.
         start_batch(
             batch=made,
             ranges=ranges,
             model=model,
             model_name=old.model_name,
-            # The same lines, or a part of them.
-            estimated_tokens=old.estimated_tokens * ranges.total // old.total,
+            estimated_tokens=tokens,
         )
         note_deed(
             action="batch.retry",

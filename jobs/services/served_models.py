@@ -9,21 +9,14 @@ from typing import Any
 from django.db import transaction
 
 from jobs.models import Batch, Lane, LaneModel, ServedModel
+from jobs.services.audit import note_deed
 from jobs.services.fleet import alive_since
 from jobs.services.lanes import retry_now
+from jobs.services.masking import Change, told
 from jobs.states import LIVE_STATES, EngineState
 
 # Where the answers come from; with another origin the name stands for another model.
 ORIGIN = ("source", "upstream_url", "upstream_model")
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What a field of a model was, and what it became."""
-
-    field: str
-    old: Any
-    new: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,17 +67,45 @@ def save_model(*, name: str, replace: bool = False, **fields: Any) -> SavedModel
         # Locked, so that what is told as the old value is what was replaced.
         model = ServedModel.objects.select_for_update(no_key=True).get(name=name)
         changes = [] if created else _changes(model, fields)
+        if created:
+            given = [Change(field, None, value) for field, value in fields.items() if value]
+            note_deed(action="model.create", target=name, changes=told(given))
         if not replace:
             _check_origin(changes)
-        elif _of_origin(changes):
-            # The supervisor ends an engine that holds no model that is there.
-            Lane.objects.filter(engine_model=model).update(engine_model=None)
-        for change in changes:
-            setattr(model, change.field, change.new)
-        if changes:
-            model.save(update_fields=[change.field for change in changes])
-            retry_now(known=LaneModel.objects.filter(model=model))
+        _apply(model, changes)
     return SavedModel(model, created, changes)
+
+
+def change_model(*, model: ServedModel, **fields: Any) -> Sequence[Change]:
+    """Give these fields of a model, its name among them, new values, whatever the origin."""
+    with transaction.atomic():
+        held = ServedModel.objects.select_for_update(no_key=True).get(pk=model.pk)
+        changes = _changes(held, fields)
+        _apply(held, changes)
+    return changes
+
+
+def _apply(model: ServedModel, changes: Sequence[Change]) -> None:
+    """Make the changes and note them; the caller holds the model's row."""
+    if not changes:
+        return
+    name = model.name
+    if _of_origin(changes):
+        # The supervisor ends an engine that holds no model that is there.
+        Lane.objects.filter(engine_model=model).update(engine_model=None)
+    for change in changes:
+        setattr(model, change.field, change.new)
+    model.save(update_fields=[change.field for change in changes])
+    retry_now(known=LaneModel.objects.filter(model=model))
+    others = [change for change in changes if change.field != "enabled"]
+    if len(others) < len(changes):
+        _note_switched(model)
+    if others:
+        note_deed(action="model.change", target=name, changes=told(others))
+
+
+def _note_switched(model: ServedModel) -> None:
+    note_deed(action="model.enable" if model.enabled else "model.disable", target=model.name)
 
 
 def _changes(model: ServedModel, fields: Mapping[str, Any]) -> list[Change]:
@@ -108,8 +129,10 @@ def disable_model(*, name: str) -> ServedModel:
     """Give out no more of a model's lines and take no new batches; ServedModel.DoesNotExist."""
     with transaction.atomic():
         model = ServedModel.objects.select_for_update(no_key=True).get(name=name)
-        model.enabled = False
-        model.save(update_fields=["enabled"])
+        if model.enabled:
+            model.enabled = False
+            model.save(update_fields=["enabled"])
+            _note_switched(model)
     return model
 
 
@@ -121,11 +144,17 @@ def remove_model(*, name: str) -> None:
     """
     with transaction.atomic():
         model = ServedModel.objects.select_for_update().get(name=name)
-        live = Batch.objects.filter(model=model, state__in=LIVE_STATES).order_by("pk")
-        batch_ids = list(live.values_list("public_id", flat=True))
+        batch_ids = live_batches(model)
         if batch_ids:
             raise StillNamed(batch_ids)
+        note_deed(action="model.remove", target=name)
         model.delete()
+
+
+def live_batches(model: ServedModel) -> list[str]:
+    """Return the public ids of the live batches that name a model, oldest first."""
+    live = Batch.objects.filter(model=model, state__in=LIVE_STATES).order_by("pk")
+    return list(live.values_list("public_id", flat=True))
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,14 @@ from django.core.files.storage import default_storage
 READ_BYTES = 256 * 1024
 
 
+class StorageUnavailable(OSError):
+    """The storage does not answer, or refuses: nothing that the file itself is at fault for."""
+
+
 def open_bytes(paths: Sequence[str]) -> IO[bytes]:
     """Open the pieces one after the other as one file, to be read from its start.
 
+    They are read as they come, from S3 too: neither memory nor disk holds a whole piece.
     The first one is opened at once: FileNotFoundError if it is not there.
     """
     if len(paths) == 1:

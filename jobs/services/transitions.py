@@ -9,6 +9,7 @@ from django.db import connection
 from django.db.models.functions import Now
 
 from jobs.models import Batch, BatchEvent
+from jobs.services.webhooks import ring
 from jobs.states import ENDED_STATES, ENTERED_AT_FIELD, NEXT_STATES, PAUSABLE_STATES, BatchState
 
 log = structlog.get_logger()
@@ -44,5 +45,7 @@ def move_batch(
         reason=reason[:REASON_MAX],
         created_at=Now(),
     )
+    if new in ENDED_STATES:
+        ring()
     log.info("batch_moved", batch=batch.public_id, old=str(old), new=str(new), reason=reason[:200])
     return True

@@ -12,6 +12,7 @@ from django.db import connection, transaction
 from jobs.jsonl import LineChecker
 from jobs.models import Batch, ServedModel, StoredFile
 from jobs.services.batches import fail_batch
+from jobs.services.limits import QueueFull, claim_queue
 from jobs.services.request_rows import copy_requests, read_requests
 from jobs.services.served_models import find_model
 from jobs.services.starting import refresh_statistics, start_batch
@@ -35,8 +36,8 @@ def validate_batch(*, batch_id: int) -> None:
     Safe to call twice or at the same time: an advisory lock lets one in, and the state moves
     by compare-and-swap in the transaction that holds the rows. Killed half-way, nothing stays.
     """
-    batch = Batch.objects.select_related("input_file").get(pk=batch_id)
-    if batch.state != BatchState.VALIDATING:
+    batch = Batch.objects.select_related("input_file", "project").filter(pk=batch_id).first()
+    if batch is None or batch.state != BatchState.VALIDATING:
         return
     stored = batch.input_file
     if stored is None or stored.purpose != "batch":
@@ -59,8 +60,8 @@ def validate_batch(*, batch_id: int) -> None:
             raise
         fail_batch(batch=batch, findings=[_file_finding(batch, None)])
         return
-    # Reading a local file inside the transaction is meant: the rows appear whole or not at all,
-    # and no lock is held meanwhile that a cancel or another batch would wait for.
+    # Reading the file inside the transaction is meant, from S3 too: the rows appear whole or not
+    # at all, and no lock is held meanwhile that a cancel or another batch would wait for.
     with contextlib.suppress(_Rejected, _Moved), file, transaction.atomic():
         if not _try_lock(batch_id):
             return
@@ -84,7 +85,19 @@ def _make_rows(batch: Batch, file: IO[bytes], checker: LineChecker) -> None:
             param="body.model",
         )
         raise _Rejected
-    if not start_batch(batch=batch, ranges=ranges, model=model, model_name=checker.model or ""):
+    try:
+        # Late, since from here on another batch of the project would wait.
+        claim_queue(project=batch.project, requests=checker.total, tokens=checker.estimated_tokens)
+    except QueueFull as error:
+        checker.add(error.code, str(error))
+        raise _Rejected from error
+    if not start_batch(
+        batch=batch,
+        ranges=ranges,
+        model=model,
+        model_name=checker.model or "",
+        estimated_tokens=checker.estimated_tokens,
+    ):
         raise _Moved
 
 

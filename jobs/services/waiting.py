@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from django.db import connection
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from jobs.models import Batch, Chunk, Lane, LaneModel, ServedModel, Worker
@@ -86,7 +87,8 @@ def _worked_on(batches: Sequence[Batch]) -> set[int]:
     claimed = Chunk.objects.filter(
         batch__in=[batch.pk for batch in batches],
         state=ChunkState.CLAIMED,
-        lease_until__gt=timezone.now(),
+        # By the clock that wrote it, which may not be this host's.
+        lease_until__gt=Now(),
     )
     return set(claimed.values_list("batch_id", flat=True).distinct())
 
@@ -129,7 +131,12 @@ def _lane_reason(model: ServedModel, fleet: _Fleet) -> str | None:
     if failures and len(failures) == len(found):
         first = min(failures.values(), key=lambda known: known.retry_at or timezone.now())
         when = first.retry_at.isoformat(timespec="seconds") if first.retry_at else "soon"
-        return f"the engine, which could not start: {first.last_error}; next try at {when}"
+        whom = (
+            "the upstream server, which is away"
+            if model.is_upstream
+            else ("the engine, which could not start")
+        )
+        return f"{whom}: {first.last_error}; next try at {when}"
     busy = [
         lane
         for lane in found

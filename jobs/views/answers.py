@@ -41,6 +41,9 @@ def answer_page(batch: Batch, *, start: str, only_errors: bool) -> AnswerPage:
     if only_errors:
         lines = lines.filter(batchresponse__ok=False)
     found = list(_columns(lines.filter(position__gte=first).order_by("position"))[: PAGE_LINES + 1])
+    for line in found:
+        # What stands in a result file that is deleted or expired cannot be read here either.
+        line["is_hidden"] = _is_hidden(batch, ok=line["ok"])
     earlier = []
     if first:
         earlier = list(
@@ -80,12 +83,19 @@ def _columns(lines: QuerySet[BatchRequest]) -> QuerySet[BatchRequest, Any]:
     )
 
 
+def _is_hidden(batch: Batch, *, ok: bool | None) -> bool:
+    stored = batch.output_file if ok else batch.error_file
+    return ok is not None and stored is not None and stored.is_hidden
+
+
 @require_GET
 @login_required
 def line_text(request: HttpRequest, public_id: str, position: str, part: str) -> HttpResponse:
     """Return one text of a line: whole, or cut again with `?short=1`."""
     batch = access_batch(request.user, public_id)
     column = _TEXTS[part]
+    if part != "prompt" and _is_hidden(batch, ok=part == "answer"):
+        raise Http404("The file in which this stands was deleted, or has expired.")
     text = (
         BatchRequest.objects.filter(batch=batch, position=int(position))
         .values_list(column, flat=True)

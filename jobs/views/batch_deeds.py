@@ -1,4 +1,4 @@
-"""What a person does to a batch by a button: cancel, pause, resume, retry."""
+"""What a person does to a batch by a button: cancel, pause, resume, retry, delete."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from django.views.decorators.http import require_POST
 
 from jobs.models import Batch
 from jobs.services.batches import CannotCancel, cancel_batch
+from jobs.services.deleting import StillLive, delete_batch
+from jobs.services.limits import LimitReached
 from jobs.services.pausing import CannotPause, pause_batch, resume_batch
 from jobs.services.retrying import CannotRetry, RetryRefused, retry_batch
 from jobs.views.access import access_batch, may_change
@@ -58,10 +60,23 @@ def batch_retry(request: HttpRequest, public_id: str) -> HttpResponse:
         # As a repeat, since a button may be pressed twice: the second press shows what the
         # first one made.
         made = retry_batch(batch=batch, is_repeat=True, reason=_reason(request))
-    except (CannotRetry, RetryRefused) as error:
+    except (CannotRetry, LimitReached, RetryRefused) as error:
         messages.warning(request, str(error))
         return _back(request, batch)
     return redirect("batch-detail", public_id=made.public_id)
+
+
+@require_POST
+@login_required
+def batch_delete(request: HttpRequest, public_id: str) -> HttpResponse:
+    batch = _access(request, public_id, "delete")
+    try:
+        delete_batch(batch=batch)
+    except StillLive as error:
+        messages.warning(request, f"Nothing was deleted: the batch is {error.state}.")
+        return redirect("batch-detail", public_id=public_id)
+    messages.success(request, f"{public_id} is deleted, with its answers and result files.")
+    return redirect("batch-list")
 
 
 def _access(request: HttpRequest, public_id: str, verb: str) -> Batch:

@@ -44,6 +44,7 @@ def _context(request: HttpRequest, public_id: str) -> dict[str, Any]:
         "total_tokens": batch.input_tokens + batch.output_tokens,
         **_findings(batch),
         "events": list(batch.events.order_by("pk")),
+        "deliveries": [] if batch.is_live else list(batch.deliveries.order_by("pk")),
         "files": _files(batch),
         "deeds": deeds_for(batch, may_change=may_change(request.user, batch)),
         "retries": [_retry(made) for made in _retries(batch)],

@@ -57,6 +57,7 @@ class Deeds(NamedTuple):
     pause: bool
     resume: bool
     retry: bool
+    delete: bool
 
 
 def deeds_for(batch: Batch, *, may_change: bool) -> Deeds:
@@ -66,6 +67,7 @@ def deeds_for(batch: Batch, *, may_change: bool) -> Deeds:
         pause=pausable and batch.paused_at is None,
         resume=pausable and batch.paused_at is not None,
         retry=may_change and not batch.is_live and batch.completed < batch.total,
+        delete=may_change and not batch.is_live,
     )
 
 

@@ -222,7 +222,9 @@ def order(file_id: str, **changes: object) -> dict[str, object]:
     return {k: v for k, v in value.items() if v is not None}
 
 
-def multipart(fields: dict[str, str], content: bytes | None, name: str) -> tuple[str, bytes]:
+def multipart(
+    fields: dict[str, str], content: bytes | None, name: str, *, field: str = "file"
+) -> tuple[str, bytes]:
     """Return a boundary and a form written by hand, so that tests can bend it."""
     boundary = "----test-boundary"
     parts = [
@@ -230,7 +232,7 @@ def multipart(fields: dict[str, str], content: bytes | None, name: str) -> tuple
         for key, value in fields.items()
     ]
     if content is not None:
-        head = f'Content-Disposition: form-data; name="file"; filename="{name}"\r\n'
+        head = f'Content-Disposition: form-data; name="{field}"; filename="{name}"\r\n'
         parts.append(
             f"--{boundary}\r\n{head}Content-Type: application/octet-stream\r\n\r\n".encode()
             + content

@@ -95,7 +95,7 @@ def test_an_unknown_address_is_404(api, path):
     [
         ("PUT", "/v1/batches"),
         ("PATCH", "/v1/batches/batch_x"),
-        ("DELETE", "/v1/batches/batch_x"),
+        ("DELETE", "/v1/batches"),
         ("DELETE", "/v1/files"),
         ("GET", "/v1/batches/batch_x/cancel"),
         ("POST", "/v1/models"),

@@ -90,4 +90,9 @@ def test_the_last_use_of_a_key_is_noted(api, owner):
     first = ProjectKey.objects.get(project=owner.project).last_used_at
     assert timezone.now() - first < timedelta(seconds=30)
     api.get("/v1/models")
-    assert ProjectKey.objects.get(project=owner.project).last_used_at == first
+    assert ProjectKey.objects.get(project=owner.project).last_used_at > first
+    # Where nothing is counted it is not worth a write for each request.
+    ProjectKey.objects.update(requests_per_minute=0)
+    before = ProjectKey.objects.get(project=owner.project).last_used_at
+    api.get("/v1/models")
+    assert ProjectKey.objects.get(project=owner.project).last_used_at == before

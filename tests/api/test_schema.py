@@ -10,6 +10,7 @@ import yaml
 from django.test import Client
 
 from tests.api.conftest import lines, order
+from tests.api.in_parts import begin, send
 
 pytestmark = pytest.mark.django_db
 
@@ -47,6 +48,11 @@ def test_every_route_is_described_with_its_errors(schema):
         "/v1/files",
         "/v1/files/{file_id}",
         "/v1/files/{file_id}/content",
+        "/v1/uploads",
+        "/v1/uploads/{upload_id}",
+        "/v1/uploads/{upload_id}/parts",
+        "/v1/uploads/{upload_id}/complete",
+        "/v1/uploads/{upload_id}/cancel",
         "/v1/batches",
         "/v1/batches/{batch_id}",
         "/v1/batches/{batch_id}/cancel",
@@ -85,6 +91,18 @@ def test_answers_are_as_described(schema, api, lane):
     check(schema, "ErrorBody", api.get("/v1/files/none").json())
 
 
+def test_answers_to_uploads_in_parts_are_as_described(schema, api):
+    made = begin(api, size=2)
+    check(schema, "Upload", made)
+    part = send(api, made["id"], b"{}").json()
+    check(schema, "UploadPart", part)
+    check(schema, "Upload", api.get(f"/v1/uploads/{made['id']}").json())
+    done = api.post(f"/v1/uploads/{made['id']}/complete", {"part_ids": [part["id"]]}).json()
+    assert done["file"]
+    check(schema, "Upload", done)
+    check(schema, "Upload", api.post(f"/v1/uploads/{begin(api, size=2)['id']}/cancel").json())
+
+
 def test_what_a_create_takes_is_described(schema):
     shape = schema["components"]["schemas"]["BatchOrder"]
     assert shape["additionalProperties"] is False
@@ -93,7 +111,7 @@ def test_what_a_create_takes_is_described(schema):
     retry = schema["components"]["schemas"]["RetryOrder"]
     assert retry["additionalProperties"] is False and "required" not in retry
     assert set(retry["properties"]) == {"metadata", "priority", "idempotency_key"}
-    upload = schema["components"]["schemas"]["Upload"]
+    upload = schema["components"]["schemas"]["FileForm"]
     assert set(upload["properties"]) == {
         "file",
         "purpose",

@@ -166,6 +166,11 @@ def test_an_engine_on_gpus_sees_those_and_nothing_for_cpus() -> None:
     assert not set(for_cpus) & set(found)
 
 
+def test_gpus_are_numbered_as_the_driver_does() -> None:
+    found = env({"CUDA_DEVICE_ORDER": "FASTEST_FIRST"}, gpus=[1])
+    assert found["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
+
+
 def test_an_eager_engine_compiles_nothing_at_all() -> None:
     assert env(command=["--enforce-eager"])["TORCHDYNAMO_DISABLE"] == "1"
     assert "TORCHDYNAMO_DISABLE" not in env()
@@ -188,17 +193,21 @@ def test_cpu_cache_is_a_tenth_of_the_memory_within_bounds(
 
 
 @pytest.mark.parametrize(
-    ("engine_args", "memory", "running"),
+    ("engine_args", "memory", "gpu", "running"),
     [
-        ("", None, 256),
-        ("", 24 * GIB, 256),
-        ("", 80 * GIB, 1_024),
-        ("--max-num-seqs 12", 80 * GIB, 12),
-        ("--max_num_seqs=12", None, 12),
+        ("", None, "", 256),
+        ("", 24 * GIB, "NVIDIA L4", 256),
+        ("", 80 * GIB, "NVIDIA H100 80GB HBM3", 1_024),
+        ("", 80 * GIB, "NVIDIA A100-SXM4-80GB", 256),
+        ("--max-num-seqs 12", 80 * GIB, "NVIDIA H100 80GB HBM3", 12),
+        ("--max_num_seqs=12", None, "", 12),
     ],
 )
-def test_how_much_runs_at_once(engine_args: str, memory: int | None, running: int) -> None:
-    assert max_num_seqs(engine_args=engine_args, gpu_memory_bytes=memory) == running
+def test_how_much_runs_at_once(
+    engine_args: str, memory: int | None, gpu: str, running: int
+) -> None:
+    found = max_num_seqs(engine_args=engine_args, gpu_memory_bytes=memory, gpu_name=gpu)
+    assert found == running
 
 
 def test_window_holds_a_quarter_more_than_runs() -> None:

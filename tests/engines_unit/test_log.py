@@ -40,6 +40,16 @@ START = [
         "weights loaded",
     ),
     (
+        "(EngineCore pid=2) INFO 11-24 11:07:16 [model_runner.py:392] Loading model from "
+        "scratch...",
+        "loading weights",
+    ),
+    (
+        "(EngineCore pid=2) INFO 11-24 11:07:18 [model_runner.py:425] Model loading took 13.75 GiB "
+        "memory and 1.810444 seconds",
+        "weights loaded",
+    ),
+    (
         "(Worker pid=3) INFO 11-24 11:07:20 [backends.py:1167] Dynamo bytecode transform time: "
         "5.02 s",
         "compiling",
@@ -61,6 +71,11 @@ START = [
     (
         "Capturing CUDA graphs (mixed prefill-decode, PIECEWISE):  12%|#         | 8/67",
         "capturing CUDA graphs",
+    ),
+    (
+        "(EngineCore pid=2) INFO 11-24 11:07:33 [model_runner.py:1128] Graph capturing finished in "
+        "4 secs, took 0.98 GiB",
+        "warming up",
     ),
     (
         "(APIServer pid=1) INFO 11-24 11:07:33 [entry.py:136] Supported tasks: ['generate']",

@@ -11,7 +11,7 @@ from django.core.files.base import ContentFile
 from django.utils import timezone
 
 from jobs.jsonl import MORE_ERRORS
-from jobs.models import StoredFile
+from jobs.models import StoredFile, WebhookDelivery
 from jobs.services.batches import fail_batch
 from jobs.services.files import create_file
 from jobs.views import answers
@@ -39,7 +39,7 @@ def test_it_tells_the_whole_story(page, project):
     assert 'data-cell="failed" class="num">1<' in html
     assert 'data-cell="remaining" class="num">0<' in html
     assert "10 → 1,000" in html
-    assert "cancel-dialog" in html and "data-dialog=" not in html
+    assert "cancel-dialog" in html and 'data-dialog="cancel-dialog"' not in html
 
 
 @pytest.mark.parametrize(
@@ -83,6 +83,28 @@ def test_a_viewer_looks_and_does_not_touch(viewer_page, project):
     assert viewer_page.post(f"/batches/{batch.public_id}/cancel").status_code == 403
     batch.refresh_from_db()
     assert batch.state == "in_progress"
+
+
+def test_deleting_what_has_ended(page, viewer_page, strange_page, project):
+    batch = make_batch(project=project, state="completed", texts=["a"])
+    address = f"/batches/{batch.public_id}"
+    assert viewer_page.post(f"{address}/delete").status_code == 403
+    assert strange_page.post(f"{address}/delete").status_code == 404
+    assert page.get(f"{address}/delete").status_code == 405
+    assert b'data-dialog="delete-dialog"' not in viewer_page.get(address).content
+    assert b'data-dialog="delete-dialog"' in page.get(address).content
+    response = page.post(f"{address}/delete", follow=True)
+    assert response.redirect_chain == [("/batches", 302)]
+    assert b"is deleted" in response.content
+    assert page.get(address).status_code == 404
+
+
+def test_what_lives_cannot_be_deleted_from_its_page(page, project):
+    batch = make_batch(project=project, open_lines=1)
+    address = f"/batches/{batch.public_id}"
+    assert b'data-dialog="delete-dialog"' not in page.get(address).content
+    response = page.post(f"{address}/delete", follow=True)
+    assert b"Nothing was deleted: the batch is in_progress." in response.content
 
 
 def test_cancelling_needs_a_post_of_ours(member, project):
@@ -157,6 +179,26 @@ def test_the_number_of_queries_is_fixed(page, project, django_assert_num_queries
     # Session, person, overdue, batch, worker, claims, events, files, role, retries, lines.
     with django_assert_num_queries(11):
         page.get(f"/batches/{batch.public_id}/live")
+
+
+def test_an_ended_batch_shows_whom_it_told(page, project):
+    batch = make_batch(project=project, texts=["t"], state="completed")
+    now = timezone.now()
+    WebhookDelivery.objects.create(
+        batch=batch,
+        event=batch.events.last(),
+        type="batch.completed",
+        url="https://hooks.example/x",
+        payload=b"{}",
+        state="dead",
+        attempts=12,
+        last_error="HTTP 500",
+        next_at=now,
+        created_at=now,
+    )
+    shown = page.get(f"/batches/{batch.public_id}").content.decode()
+    assert "to https://hooks.example/x: HTTP 500" in shown
+    assert "dead, 12 tries" in shown
 
 
 def test_the_fragment_is_sent_once(page, project):

@@ -9,11 +9,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
+from typing import Any
 
-from tests.stack import Process, Stack
+from tests.stack import Process, Stack, chat_line, chat_lines, check_finished
 from tests.stack.processes import tree
 from tests.stack.product import ROOT
 
+Lines = list[dict[str, Any]]
 _CLUSTER = {"q-main": 1, "q-sentinel": 1, "q-monitor": 1, "q-pusher": 1}
 # What belongs to a worker, and ends with its supervisor.
 OF_WORKER = frozenset(
@@ -82,6 +84,24 @@ def wait_at_rest(stack: Stack) -> None:
         30,
         "the lanes to rest",
     )
+
+
+def all_but_a_slow_line(stack: Stack, prefix: str, *, slow_s: float) -> tuple[str, Lines]:
+    """Submit 20 lines and `slow`, and wait until only that one is open; return batch and lines."""
+    lines = [
+        *chat_lines(20, prefix=prefix),
+        chat_line("slow", f"STUB:SLEEP:{slow_s:g} slowly, {prefix}"),
+    ]
+    batch = stack.submit(lines)
+    stack.wait(lambda: stack.state(batch)[2] == 20, 30, "all but the slow line")
+    return batch, lines
+
+
+def finish_revived(stack: Stack, batch: str, lines: Lines) -> None:
+    """Start what was stopped; the batch ends with every line answered once."""
+    revive(stack)
+    stack.wait_ended(batch)
+    check_finished(stack, batch, lines)
 
 
 def run_python(stack: Stack, code: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.stack import Process, Stack, chat_line, chat_lines, check_finished
-from tests.torture.care import kill_all, run_python, wait_at_rest
+from tests.torture.care import all_but_a_slow_line, kill_all, run_python, wait_at_rest
 from tests.torture.door import asked_again, times_asked
 from tests.torture.points import Point
 
@@ -60,10 +60,7 @@ def test_killed_after_a_claim_and_before_the_first_request(torn: Stack) -> None:
 
 
 def test_killed_in_mid_generation(torn: Stack) -> None:
-    lines = list(chat_lines(20, prefix="generating"))
-    lines += [chat_line("slow", "STUB:SLEEP:2 slowly")]
-    batch = torn.submit(lines)
-    torn.wait(lambda: torn.state(batch)[2] == 20, 30, "all but the slow line")
+    batch, lines = all_but_a_slow_line(torn, "generating", slow_s=2)
     assert times_asked(torn, lines)["slow"] == 1
     kill_all([lane_task(torn)])
     torn.wait_ended(batch)

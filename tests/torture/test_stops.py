@@ -9,7 +9,15 @@ import time
 import pytest
 
 from tests.stack import Stack, chat_line, chat_lines, check_finished
-from tests.torture.care import OF_WORKER, kill_all, revive, wait_at_rest, wait_gone
+from tests.torture.care import (
+    OF_WORKER,
+    all_but_a_slow_line,
+    finish_revived,
+    kill_all,
+    revive,
+    wait_at_rest,
+    wait_gone,
+)
 from tests.torture.door import asked_again, times_asked
 from tests.torture.points import Point
 
@@ -18,7 +26,11 @@ pytestmark = pytest.mark.stack
 ENDS_S = 30.0
 
 
-def nobody_of_worker_left(stack: Stack) -> None:
+def stop_worker(stack: Stack) -> None:
+    """Stop it by SIGTERM: in time, with status 0, and with nobody left."""
+    started = time.monotonic()
+    assert stack.stop_process("worker", within_s=ENDS_S) == 0
+    assert time.monotonic() - started < ENDS_S
     left = [p for p in stack.processes() if p.role in OF_WORKER or p.role == "supervisor"]
     assert not left, [str(p) for p in left]
 
@@ -27,27 +39,18 @@ def test_sigterm_lets_the_lines_in_flight_finish(torn: Stack) -> None:
     lines = list(chat_lines(400, prefix="drained"))
     batch = torn.submit(lines)
     torn.wait(lambda: torn.state(batch)[2] > 50, 30, "some answers")
-    started = time.monotonic()
-    assert torn.stop_process("worker", within_s=ENDS_S) == 0
-    assert time.monotonic() - started < ENDS_S
-    nobody_of_worker_left(torn)
+    stop_worker(torn)
     assert torn.sql("SELECT 1 FROM jobs_chunk WHERE state = 'claimed'") == []
     answered = torn.state(batch)[2]
     assert answered == len(times_asked(torn, lines)), "a computed answer was thrown away"
     assert answered < 400
-    revive(torn)
-    torn.wait_ended(batch)
-    check_finished(torn, batch, lines)
+    finish_revived(torn, batch, lines)
     assert asked_again(torn, lines) == 0
 
 
 def test_sigterm_hands_back_lines_that_take_too_long(torn: Stack) -> None:
-    lines = list(chat_lines(20, prefix="long"))
-    lines += [chat_line("slow", "STUB:SLEEP:90 slowly, handed back")]
-    batch = torn.submit(lines)
-    torn.wait(lambda: torn.state(batch)[2] == 20, 30, "all but the slow line")
-    assert torn.stop_process("worker", within_s=ENDS_S) == 0
-    nobody_of_worker_left(torn)
+    batch, lines = all_but_a_slow_line(torn, "long", slow_s=90)
+    stop_worker(torn)
     assert torn.sql("SELECT 1 FROM jobs_chunk WHERE state = 'claimed'") == []
     torn.client.batches.cancel(batch)
     assert torn.wait_ended(batch, 10) == "cancelled"
@@ -67,21 +70,15 @@ def test_sigterm_during_an_engine_start(torn: Stack) -> None:
         30,
         "an engine that starts",
     )
-    assert torn.stop_process("worker", within_s=ENDS_S) == 0
-    nobody_of_worker_left(torn)
+    stop_worker(torn)
     assert torn.state(batch)[0] == "in_progress"
     torn.write_plan("toy")
-    revive(torn)
-    torn.wait_ended(batch)
-    check_finished(torn, batch, lines)
+    finish_revived(torn, batch, lines)
     assert asked_again(torn, lines) == 0
 
 
 def test_second_sigterm_ends_at_once(torn: Stack) -> None:
-    lines = list(chat_lines(20, prefix="twice"))
-    lines += [chat_line("slow", "STUB:SLEEP:6 slowly, twice")]
-    batch = torn.submit(lines)
-    torn.wait(lambda: torn.state(batch)[2] == 20, 30, "all but the slow line")
+    batch, lines = all_but_a_slow_line(torn, "twice", slow_s=6)
     (supervisor,) = torn.find("supervisor")
     os.kill(supervisor.pid, signal.SIGTERM)
     time.sleep(1)
@@ -90,9 +87,7 @@ def test_second_sigterm_ends_at_once(torn: Stack) -> None:
     os.kill(supervisor.pid, signal.SIGTERM)
     wait_gone(torn, lambda p: p.role in OF_WORKER or p.role == "supervisor", 5)
     assert time.monotonic() - started < 5
-    revive(torn)
-    torn.wait_ended(batch)
-    check_finished(torn, batch, lines)
+    finish_revived(torn, batch, lines)
     assert asked_again(torn, lines) == 1
 
 
@@ -154,10 +149,7 @@ def test_sigterm_right_after_the_database_died(torn: Stack) -> None:
     batch = torn.submit(lines)
     torn.wait(lambda: torn.state(batch)[2] > 20, 30, "some answers")
     kill_all(torn.find("postgres"))
-    assert torn.stop_process("worker", within_s=ENDS_S) == 0
-    nobody_of_worker_left(torn)
+    stop_worker(torn)
     # A claim whose answer was lost with the database may stand until its lease runs out.
-    revive(torn)
-    torn.wait_ended(batch)
-    check_finished(torn, batch, lines)
+    finish_revived(torn, batch, lines)
     assert asked_again(torn, lines) == 0

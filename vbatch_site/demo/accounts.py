@@ -11,9 +11,10 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.utils import timezone
 
-from jobs.models import Membership, ProjectKey, Role
+from jobs.models import ProjectKey, Role
 from jobs.nvml import NoGpu, read_gpus
 from jobs.services.login_links import create_login_token
+from jobs.services.members import add_member
 from jobs.services.projects import create_key, get_project
 from jobs.services.served_models import save_model
 
@@ -40,7 +41,7 @@ def make_accounts() -> Accounts:
     if admin is None:
         password = secrets.token_urlsafe(12)
         admin = users.objects.create_superuser(username=ADMIN, password=password)
-    Membership.objects.get_or_create(project=project, user=admin, defaults={"role": Role.OWNER})
+    add_member(project=project, user=admin, role=Role.OWNER)
     key = None
     if not ProjectKey.objects.filter(project=project, revoked=False, name="demo").exists():
         _, key = create_key(project=project, name="demo")

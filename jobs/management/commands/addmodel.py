@@ -11,11 +11,12 @@ from urllib.parse import urlsplit
 
 import psutil
 from django.core.exceptions import ValidationError
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db.models import Max
 
 from jobs.engines.arguments import check_arguments
 from jobs.engines.sources import fits, inspect_source
+from jobs.management.acting import ActingCommand
 from jobs.management.described import change_lines
 from jobs.models import Gpu, ServedModel
 from jobs.services.served_models import OtherOrigin, SavedModel, check_origin, save_model
@@ -26,7 +27,7 @@ URL_MAX = 500
 LOADED_WITH = ("engine_args", "aliases")
 
 
-class Command(BaseCommand):
+class Command(ActingCommand):
     help = (
         "Enter a model under a name: one that vLLM loads here, or one of another server. A model "
         "of this name that is there already is changed to what is given; what is not given goes "

@@ -6,12 +6,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
+from jobs.management.acting import ActingCommand
 from jobs.management.input_file import NotABatchFile, first_request, sent_name
 from jobs.models import Project
 from jobs.services.importing import MISSING, MODEL_MAX, ImportOrder, NotImportable, import_batch
@@ -20,7 +21,7 @@ ENDPOINT_MAX = 64
 FILENAME_MAX = 512
 
 
-class Command(BaseCommand):
+class Command(ActingCommand):
     help = (
         "Enter an ended batch with its results, from the input and output file of OpenAI's Batch "
         "API, of vLLM's run-batch, or of another vbatch. All of it is entered, or nothing."
@@ -64,8 +65,8 @@ class Command(BaseCommand):
         batch = done.batch
         self.stdout.write(batch.public_id)
         self.stdout.write(
-            f"Imported {batch.total:,} lines of '{batch.model_name}': {batch.completed:,} answered, "
-            f"{batch.failed:,} failed. Tokens: {batch.input_tokens:,} in, "
+            f"Imported {batch.total:,} lines of '{batch.model_name}': {batch.completed:,} "
+            f"answered, {batch.failed:,} failed. Tokens: {batch.input_tokens:,} in, "
             f"{batch.output_tokens:,} out."
         )
         if done.missing:

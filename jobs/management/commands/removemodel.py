@@ -5,8 +5,9 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
+from jobs.management.acting import ActingCommand
 from jobs.management.described import add_command
 from jobs.models import ServedModel
 from jobs.services.served_models import StillNamed, disable_model, remove_model
@@ -15,7 +16,7 @@ from jobs.services.served_models import StillNamed, disable_model, remove_model
 SHOWN = 5
 
 
-class Command(BaseCommand):
+class Command(ActingCommand):
     help = "Remove a model that no live batch names; with --disable, switch it off instead."
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from vbatch_site.embedded_db import EmbeddedDbError, delete_db, ensure_db, status, stop_db
 from vbatch_site.embedded_db.binaries import find_binaries
+from vbatch_site.embedded_db.dump import dump_db, restore_db
 
 # As pg_ctl and service managers have it.
 NOT_RUNNING = 3
@@ -71,21 +71,13 @@ class Command(BaseCommand):
         os.execv(psql, [psql, self._ensure(), *arguments])
 
     def _dump(self, *, file: Path, **options: Any) -> None:
-        # Aside first: a dump that fails half way must not cost the last good one.
-        draft = file.with_name(f"{file.name}.part")
-        draft.unlink(missing_ok=True)
-        draft.touch(mode=0o600)
-        self._run("pg_dump", "--format=custom", f"--file={draft}", ensure_db(settings.DATA_DIR))
-        draft.replace(file)
+        dump_db(ensure_db(settings.DATA_DIR), file)
         self.stdout.write(f"Saved to {file} ({file.stat().st_size / 1e6:.1f} MB).")
 
     def _restore(self, *, file: Path, **options: Any) -> None:
         if not file.is_file():
             raise CommandError(f"{file} is not a file.")
-        url = self._ensure()
-        # All or nothing, and what the file does not know stays.
-        how = ["--clean", "--if-exists", "--no-owner", "--single-transaction"]
-        self._run("pg_restore", *how, f"--dbname={url}", str(file))
+        restore_db(self._ensure(), file)
         self.stdout.write(f"Restored from {file}.")
 
     def _delete(self, *, yes: bool, **options: Any) -> None:
@@ -103,8 +95,3 @@ class Command(BaseCommand):
                 "the tools of your own server."
             )
         return ensure_db(settings.DATA_DIR)
-
-    def _run(self, program: str, *arguments: str) -> None:
-        done = subprocess.run([find_binaries().program(program), *arguments], check=False)
-        if done.returncode != 0:
-            raise CommandError(f"{program} failed; its message is above.")

@@ -13,10 +13,11 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management import call_command
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from openai import OpenAI
 from rich.console import Console
 
+from jobs.management.acting import ActingCommand
 from jobs.services.projects import revoke_key
 from vbatch_site.demo import accounts, sample
 from vbatch_site.demo.processes import DidNotStart, Processes, web_address
@@ -25,7 +26,7 @@ from vbatch_site.running import announce
 WEB_START_S = 60.0
 
 
-class Command(BaseCommand):
+class Command(ActingCommand):
     help = "Start web and worker, answer a sample batch with a real model, serve until Ctrl-C."
     # The tables may not exist yet; they are made first of all.
     requires_system_checks = ()

@@ -62,6 +62,13 @@ class Engine:
             return
         marks = read_marks(body) if b"STUB:" in body else []
         plan = self.plans.plan
+        if plan.refuse_status:
+            self._refuse(exchange, plan.refuse_status)
+            return
+        if plan.refuse_beyond and len(self.running) >= plan.refuse_beyond:
+            self.counts["refused"] += 1
+            self._refuse(exchange, 429)
+            return
 
         def begin() -> None:
             self._begin(exchange, path, body, digest.digest(), marks)
@@ -86,10 +93,13 @@ class Engine:
         self, exchange: Exchange, path: str, body: bytes, digest: bytes, marks: list[Mark]
     ) -> None:
         wait_s = self.plans.plan.latency_s(digest)
-        if not marks and not wait_s:
+        if not marks and not wait_s and not self.plans.plan.stalls:
             self._answer(exchange, path, body, digest, marks)
             return
         self.running.add(exchange)
+        if self.plans.plan.stalls:
+            exchange.on_gone = lambda: self._gone_running(exchange, None)
+            return
         for mark in marks:
             if mark.name == "SLEEP":
                 wait_s += float(mark.args[0])
@@ -168,14 +178,16 @@ class Engine:
         if times is not None and self._refused[digest] >= times:
             return False
         self._refused[digest] += 1
-        status = int(mark.args[0])
+        self._refuse(exchange, int(mark.args[0]))
+        return True
+
+    def _refuse(self, exchange: Exchange, status: int) -> None:
         headers = b""
         if status in (429, 503):
             headers = b"retry-after: %g\r\n" % self.plans.plan.retry_after_s
         kinds = {400: "BadRequestError", 404: "NotFoundError", 429: "RateLimitError"}
         kind = kinds.get(status, "InternalServerError")
         exchange.reply(status, error_body(status, kind, f"Asked for {status}."), headers=headers)
-        return True
 
     def _dies(self, mark: Mark, digest: bytes) -> bool:
         who = next((arg for arg in mark.args if not arg.isdigit()), "all")
@@ -228,6 +240,7 @@ class Engine:
             "vllm:generation_tokens_total": ("counter", self.counts["generation_tokens"]),
             "vllm:request_success_total": ("counter", self.counts["answered"]),
             "stub:requests_arrived_total": ("counter", self.counts["arrived"]),
+            "stub:requests_refused_total": ("counter", self.counts["refused"]),
             "stub:requests_aborted_total": ("counter", self.counts["aborted"]),
         }
         lines = []

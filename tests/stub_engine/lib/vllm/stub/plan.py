@@ -15,7 +15,9 @@ class Plan:
     `latency_ms` is a number or a pair (a request keeps its place in the range, by its digest);
     `answer_bytes` the size of a whole answer's body, 0 for as it comes; `max_concurrency` how
     many are answered at a time, 0 for any number. `start_fails` is the reason with which a start
-    fails, the first `start_fails_times` times or, where that is null, always.
+    fails, the first `start_fails_times` times or, where that is null, always. `refuse_beyond`
+    answers 429 to whatever comes while so many are running, `refuse_status` that status to all;
+    `stalls` answers nothing any more, and goes on calling itself healthy.
     """
 
     latency_ms: Any = 0
@@ -26,6 +28,9 @@ class Plan:
     start_fails_times: int | None = None
     retry_after_s: float = 1.0
     ignore_sigterm: bool = False
+    refuse_beyond: int = 0
+    refuse_status: int = 0
+    stalls: bool = False
 
     def latency_s(self, digest: bytes) -> float:
         """Return how long the request with this digest takes."""

@@ -1,0 +1,87 @@
+"""vLLM's own `run-batch` over a file, started as the product's engine was, and timed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.stack import Process
+
+MODULE = "vllm.entrypoints.openai.run_batch"
+# What only a server knows, with the number of values of each.
+_OF_THE_SERVER = {"--uds": 1, "--disable-uvicorn-access-log": 0}
+# What it says once its engine is up; not every version says the first.
+_READY = ("Reading batch from", "Running batch:")
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """Times in seconds, from the start of the process and from the moment the engine was up."""
+
+    start_to_file_s: float
+    warm_to_file_s: float
+    lines: int
+    output_tokens: int
+
+
+def as_run_batch(engine: Process, *, requests: Path, answers: Path) -> list[str]:
+    """Return the command that runs a batch file with just the settings of a running engine."""
+    at = engine.args.index("vllm.entrypoints.openai.api_server")
+    kept = without(engine.args[at + 1 :], _OF_THE_SERVER)
+    return [engine.args[0], "-m", MODULE, "-i", str(requests), "-o", str(answers), *kept]
+
+
+def without(args: Sequence[str], options: Mapping[str, int]) -> list[str]:
+    """Return `args` less some options, each with as many values as it takes."""
+    left = iter(args)
+    kept: list[str] = []
+    for arg in left:
+        name, equals, _ = arg.partition("=")
+        if name not in options:
+            kept.append(arg)
+        elif not equals:
+            for _ in range(options[name]):
+                next(left)
+    return kept
+
+
+def run(command: Sequence[str], *, env: Mapping[str, str], answers: Path, log: Path) -> Timed:
+    """Run it to its end; RuntimeError with the end of its log if it fails."""
+    answers.unlink(missing_ok=True)
+    started_at = time.time()
+    ready_at = None
+    with log.open("w") as kept:
+        process = subprocess.Popen(
+            command,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert process.stdout is not None
+        for line in process.stdout:
+            kept.write(line)
+            if ready_at is None and any(words in line for words in _READY):
+                ready_at = time.time()
+    if process.wait() != 0 or ready_at is None or not answers.exists():
+        raise RuntimeError(f"run-batch ended with {process.returncode}:\n{log.read_text()[-3000:]}")
+    written_at = answers.stat().st_mtime
+    lines, tokens = count(answers)
+    return Timed(written_at - started_at, written_at - ready_at, lines, tokens)
+
+
+def count(answers: Path) -> tuple[int, int]:
+    """Return how many answered lines a result file has, and their output tokens."""
+    lines = tokens = 0
+    with answers.open() as file:
+        for text in file:
+            response = json.loads(text)["response"]
+            if response["status_code"] == 200:
+                lines += 1
+                tokens += response["body"]["usage"]["completion_tokens"]
+    return lines, tokens

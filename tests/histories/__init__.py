@@ -1,0 +1,1 @@
+"""Random histories of batches, held against the invariants."""

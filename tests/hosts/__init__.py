@@ -1,0 +1,1 @@
+"""Several hosts on one database, each a data folder and a worker of its own."""
