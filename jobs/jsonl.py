@@ -56,14 +56,16 @@ class LineChecker:
 
     A line tells everything that is wrong with it, as far as one thing does not follow from
     another; one that cannot be read tells only that. `models` holds the names that may stand in
-    `body.model`. Memory grows with the number of lines by one short digest of each custom_id.
+    `body.model`, None for any; with `one_model` off, lines may name several. Memory grows with the
+    number of lines by one short digest of each custom_id.
     """
 
     endpoint: str
-    models: Collection[str]
+    models: Collection[str] | None
     max_lines: int
     max_inputs: int
     max_findings: int
+    one_model: bool = True
     line: int = 0
     total: int = 0
     estimated_tokens: int = 0
@@ -189,13 +191,14 @@ class LineChecker:
         param = "body.model"
         if not isinstance(name, str) or not name:
             return Problem("invalid_request", "The body needs 'model', the name of a model.", param)
-        if name not in self.models:
+        if self.models is not None and name not in self.models:
             message = (
                 f"The model '{short(name)}' is not supported. GET /v1/models lists those that are."
             )
             return Problem("model_not_found", message, param)
         if self.model is None:
             self.model = name
+        if self.model == name or not self.one_model:
             return None
         message = (
             f"The model '{short(name)}' differs from '{short(self.model)}', which earlier lines "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import IO
+from typing import Protocol
 
 from django.conf import settings
 from django.db import connection
@@ -19,7 +19,13 @@ FROM STDIN (FORMAT BINARY)
 """
 
 
-def read_requests(file: IO[bytes], checker: LineChecker) -> Iterator[RequestLine]:
+class Lines(Protocol):
+    """A file that is read by lines."""
+
+    def readline(self, limit: int, /) -> bytes: ...
+
+
+def read_requests(file: Lines, checker: LineChecker) -> Iterator[RequestLine]:
     """Yield the good lines, until the first finding: from then on only findings matter."""
     limit = settings.MAX_LINE_BYTES
     while raw := file.readline(limit + 1):
