@@ -10,6 +10,9 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 MANAGE := $(RUN) manage.py
 PYTEST := $(RUN) -m pytest
+# What needs no engine, browser or servers runs two at a time.
+SLOW := engine or browser or stack or setup
+FAST := not ($(SLOW) or torture)
 # More options for pytest: make test ARGS="-k cancel -x"
 ARGS ?=
 
@@ -34,10 +37,11 @@ reset: ## Delete all data (asks first).
 	@if [ -x $(RUN) ]; then $(MANAGE) reset; else echo "Nothing is set up here."; fi
 
 test: setup-dev ## Run every test, real vLLM and real PostgreSQL included.
-	@$(PYTEST) -m "not torture" $(ARGS)
+	@$(PYTEST) -n 2 -m "$(FAST)" $(ARGS)
+	@$(PYTEST) -m "($(SLOW)) and not torture" $(ARGS)
 
 test-fast: setup-dev ## Run the tests that need no engine, browser or servers: about a minute.
-	@$(PYTEST) -m "not engine and not browser and not stack and not setup and not torture" $(ARGS)
+	@$(PYTEST) -n 2 -m "$(FAST)" $(ARGS)
 
 torture: setup-dev ## Kill everything at random moments, for long.
 	@$(PYTEST) -m torture $(ARGS)
