@@ -14,8 +14,10 @@ from django.db import connection
 from django.db.migrations.recorder import MigrationRecorder
 from django.db.models import Min
 
+from jobs.models import Installation
 from jobs.services.due import Scope
 from jobs.services.slices import Pace, Tally
+from jobs.services.storage_marker import read_marker
 
 # Where uploads lie in the storage, in folders below. Whatever else is in there is not ours.
 UPLOADS = "uploads"
@@ -92,7 +94,10 @@ class BrokenUploads:
 
 
 def _folders() -> list[str]:
-    """Return the folders of uploads, by name."""
+    """Return the folders of uploads, by name; none if the storage is another installation's."""
+    row = Installation.objects.first()
+    if row is not None and read_marker() != row.storage_id:
+        return []
     return sorted(f"{UPLOADS}/{name}" for name in _listed(UPLOADS)[0])
 
 

@@ -29,6 +29,7 @@ from jobs.models import (
     BatchResponse,
     Chunk,
     Gpu,
+    Installation,
     Lane,
     Project,
     StoredFile,
@@ -46,6 +47,7 @@ from jobs.services.old_rows import OLD_ROWS
 from jobs.services.projects import get_project
 from jobs.services.retention import measure_all, remove_all
 from jobs.services.slices import Pace, Tally
+from jobs.services.storage_marker import write_marker
 from tests.cast import make_batch, make_worker
 
 DAY = timedelta(days=1)
@@ -400,6 +402,16 @@ def test_objects_older_than_the_database_are_of_another_one(db):
     older, younger = put("uploads/aa/older", days=11), put("uploads/aa/younger", days=9)
     assert counts(remove()) == {"storage.orphans": 1}
     assert default_storage.exists(older) and not default_storage.exists(younger)
+
+
+@pytest.mark.django_db
+def test_files_of_another_installation_are_left_alone():
+    put("uploads/aa/orphan", days=2)
+    Installation.objects.create(storage_id="ours", secret_digest="x")
+    write_marker("theirs")
+    assert counts(remove()) == {}
+    write_marker("ours")
+    assert counts(remove()) == {"storage.orphans": 1}
 
 
 def test_an_upload_whose_row_comes_while_the_sweep_looks_is_kept(old_database, monkeypatch):
