@@ -406,6 +406,7 @@ def test_objects_older_than_the_database_are_of_another_one(db):
 
 @pytest.mark.django_db
 def test_files_of_another_installation_are_left_alone():
+    MigrationRecorder.Migration.objects.update(applied=timezone.now() - 10 * DAY)
     put("uploads/aa/orphan", days=2)
     Installation.objects.create(storage_id="ours", secret_digest="x")
     write_marker("theirs")
