@@ -1,19 +1,8 @@
-"""What every test shares: a data folder of its own, and the small cast."""
+"""What every test shares."""
 
 from __future__ import annotations
 
-import hashlib
-import os
-import tempfile
-from pathlib import Path
-
 import pytest
-
-# Before Django reads its settings: tests never touch the data of a checkout that is in use.
-# The folder is shared by runs, so that the embedded database needs no new start each time.
-_KEY = hashlib.sha256(__file__.encode()).hexdigest()[:8]
-_DATA = Path(tempfile.gettempdir()) / f"vbatch-test-{os.getuid()}-{_KEY}"
-os.environ.setdefault("VBATCH_DATA_DIR", str(_DATA))
 
 
 @pytest.fixture(scope="session")
