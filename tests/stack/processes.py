@@ -194,7 +194,12 @@ def _titled(process: Process) -> str:
     words = " ".join(process.args).split()
     if len(words) < 3 or words[0] != "qcluster":
         return ""
-    return {"monitor": "q-monitor", "pusher": "q-pusher"}.get(words[2], "q-worker")
+    # A title is cut where the command line ended that the process was started with, which is
+    # short in a checkout with a short path.
+    for word in ("monitor", "pusher"):
+        if word.startswith(words[2]):
+            return f"q-{word}"
+    return "q-worker"
 
 
 def tree(processes: Iterable[Process]) -> str:
