@@ -150,8 +150,7 @@ def soak(stack: Stack, options: argparse.Namespace) -> dict[str, Any]:
     return {
         "lines": sum(len(one.lines) for one in batches),
         "batches": len(batches),
-        "retries": len(retries),
-        "cancelled": sum(one.fate == "cancel" for one in batches),
+        "cancelled_and_retried": len(retries),
         "deleted": sum(one.deleted for one in [*batches, *retries]),
         "lines_still_there": answered,
         "took_s": round(took_s, 1),
