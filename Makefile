@@ -10,8 +10,8 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 MANAGE := $(RUN) manage.py
 PYTEST := $(RUN) -m pytest
-# What needs no engine, browser or servers runs two at a time.
-SLOW := engine or browser or stack or setup
+# What needs no engine, browser or servers, and is no long run, goes two at a time.
+SLOW := engine or browser or stack or setup or long
 FAST := not ($(SLOW) or torture)
 # More options for pytest: make test ARGS="-k cancel -x"
 ARGS ?=

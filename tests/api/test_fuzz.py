@@ -64,6 +64,7 @@ def described(api, lane) -> Any:
     return schema
 
 
+@pytest.mark.long
 @pytest.mark.django_db(transaction=True)
 def test_every_answer_is_one_that_the_schema_describes(described) -> None:
     statuses: Counter[int] = Counter()

@@ -372,6 +372,7 @@ class Histories(RuleBasedStateMachine):
         )
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 @pytest.mark.django_db(transaction=True)
 def test_no_history_breaks_an_invariant(tmp_path: Path) -> None:
