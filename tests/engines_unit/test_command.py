@@ -151,6 +151,14 @@ def test_our_secrets_do_not_reach_the_engine() -> None:
         assert found["HF_TOKEN"] == "token"
 
 
+def test_the_keys_of_the_file_storage_do_not_reach_the_engine(settings: Any) -> None:
+    keys = {"AWS_SECRET_ACCESS_KEY": "secret", "AWS_SESSION_TOKEN": "secret"}
+    settings.S3_BUCKET = ""
+    assert env(keys)["AWS_SECRET_ACCESS_KEY"] == "secret"
+    settings.S3_BUCKET = "files"
+    assert "secret" not in env(keys).values()
+
+
 def test_redirects_of_media_and_statistics_are_off_everywhere() -> None:
     for gpus in ([], [0]):
         found = env({"VLLM_MEDIA_URL_ALLOW_REDIRECTS": "1"}, gpus=gpus)
