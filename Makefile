@@ -10,7 +10,8 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 MANAGE := $(RUN) manage.py
 PYTEST := $(RUN) -m pytest
-# What needs no engine, browser or servers, and is no long run, goes two at a time.
+# Two at a time goes what needs no engine, browser or servers and is no long run; then, a file
+# each, what starts servers. An engine wants both cores, and the kill tests a machine of their own.
 SLOW := engine or browser or stack or setup or long
 FAST := not ($(SLOW) or torture)
 # More options for pytest: make test ARGS="-k cancel -x"
@@ -38,7 +39,9 @@ reset: ## Delete all data (asks first).
 
 test: setup-dev ## Run every test, real vLLM and real PostgreSQL included.
 	@$(PYTEST) -n 2 -m "$(FAST)" $(ARGS)
-	@$(PYTEST) -m "($(SLOW)) and not torture" $(ARGS)
+	@$(PYTEST) -n 2 --dist loadfile -m "(stack or long) and not torture" --ignore tests/torture $(ARGS)
+	@$(PYTEST) -m "(engine or browser or setup) and not torture" $(ARGS)
+	@$(PYTEST) -m "stack and not torture" tests/torture $(ARGS)
 
 test-fast: setup-dev ## Run the tests that need no engine, browser or servers: about a minute.
 	@$(PYTEST) -n 2 -m "$(FAST)" $(ARGS)

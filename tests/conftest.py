@@ -10,7 +10,11 @@ def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix):
     """A test server's threads give their connections up, or the database could not be dropped."""
     from django.db import connections
 
-    connections.settings["default"]["CONN_MAX_AGE"] = 0
+    default = connections.settings["default"]
+    default["CONN_MAX_AGE"] = 0
+    # Nobody pulls the plug on the tests of this process, which commit a great deal.
+    options = default["OPTIONS"].get("options", "")
+    default["OPTIONS"]["options"] = f"{options} -c synchronous_commit=off".strip()
 
 
 @pytest.fixture(autouse=True)
