@@ -132,7 +132,7 @@ def _lane_reason(model: ServedModel, fleet: _Fleet) -> str | None:
         first = min(failures.values(), key=lambda known: known.retry_at or timezone.now())
         when = first.retry_at.isoformat(timespec="seconds") if first.retry_at else "soon"
         whom = (
-            "the upstream server, which is away"
+            f"the upstream server {model.upstream_url}, which is away"
             if model.is_upstream
             else ("the engine, which could not start")
         )

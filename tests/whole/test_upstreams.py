@@ -47,7 +47,7 @@ def test_an_upstream_that_goes_away_pauses_its_lines(far: tuple[Stack, Upstream]
     batch = stack.submit(lines)
     stack.wait(lambda: stack.state(batch)[2] > 50, 30, "some answers")
     upstream.stop()
-    stack.wait(lambda: "upstream server, which is away" in waits_for(stack, batch), 20, "a reason")
+    stack.wait(lambda: f"{upstream.url}, which is away" in waits_for(stack, batch), 20, "a reason")
     assert "no answer" in waits_for(stack, batch)
     state, _, completed, failed = stack.state(batch)
     assert (state, failed) == ("in_progress", 0)
