@@ -14,7 +14,7 @@ from tests.stack.hosts import Host, answers_by_worker, longest_standstill_s
 from tests.stack.network import Cable, cables, listen_on, why_no_namespaces
 from tests.stack.product import ROOT
 
-pytestmark = [pytest.mark.stack, pytest.mark.netns]
+pytestmark = [pytest.mark.stack, pytest.mark.netns, pytest.mark.torture]
 
 LINES = 2_000
 LEASE_S = 15.0
