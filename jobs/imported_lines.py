@@ -10,6 +10,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 
 from jobs.answers import Answer, failure, read_answer
 from jobs.lenient_json import check_utf8, decode_leniently
+from jobs.prompts import storable_text
 
 CODE_MAX = 64
 
@@ -110,13 +111,16 @@ def _json(value: Raw | UnsetType) -> bytes:
 
 def _code_and_message(raw: bytes) -> tuple[str, str]:
     """Return the code and the message of an error, which servers wrap and name differently."""
-    error = decode_leniently(raw)
+    try:
+        error = decode_leniently(raw)
+    except ValueError:  # Nested more deeply than the strict reader looked.
+        error = raw.decode("utf-8", "replace")
     if isinstance(error, dict) and isinstance(error.get("error"), dict):
         error = error["error"]
     code, message = "unknown_error", error if isinstance(error, str) else json.dumps(error)
     if isinstance(error, dict):
         named = [error.get("code"), error.get("type")]
-        code = next((str(one)[:CODE_MAX] for one in named if one), code)
+        code = next((storable_text(str(one), limit=CODE_MAX) for one in named if one), code)
         said = error.get("message") or error.get("detail")
         message = said if isinstance(said, str) else message
     return code, message

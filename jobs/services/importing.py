@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 from array import array
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
-from typing import IO
 
 import structlog
-from django.conf import settings
 from django.core.files import File
 from django.db import connection, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from jobs.imported_lines import ResultLine, UnreadableResult, read_result
-from jobs.jsonl import LineChecker
-from jobs.line_rules import short
 from jobs.models import Batch, BatchEvent, Project, Purpose, StoredFile
 from jobs.services.audit import note_deed
 from jobs.services.batches import window_seconds
 from jobs.services.files import create_file
+from jobs.services.import_files import (
+    Counted,
+    ImportOrder,
+    NotImportable,
+    Progress,
+    Survey,
+    input_checker,
+    read_results,
+    survey_files,
+)
+from jobs.services.limits import check_room
 from jobs.services.request_rows import copy_requests, read_requests
 from jobs.services.responses import Answered, insert_responses
 from jobs.services.served_models import find_model
@@ -37,35 +41,9 @@ from jobs.states import BatchState
 log = structlog.get_logger()
 
 MISSING = "result_missing"
-MODEL_MAX = 200
 WINDOW = "24h"
-# A line of an output file may be this long; an answer is far shorter, but for odd embeddings.
-RESULT_LINE_MAX = 64 * 1024 * 1024
 GROUP_LINES = 512
 GROUP_BYTES = 8 * 1024 * 1024
-_NO_LIMIT = 2**31 - 1
-
-
-class NotImportable(Exception):
-    """The files do not fit; `findings` say what is wrong and where, `hidden` are not listed."""
-
-    def __init__(self, findings: list[str], hidden: int = 0) -> None:
-        super().__init__(f"{len(findings) + hidden} findings")
-        self.findings = findings
-        self.hidden = hidden
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImportOrder:
-    """What is to be imported; `model` is the name to list it under, if not that of the lines."""
-
-    input: Path
-    # The name that the input gets as a file of the project.
-    input_name: str
-    results: tuple[Path, ...]
-    endpoint: str
-    model: str | None = None
-    created_at: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,10 +54,6 @@ class Imported:
     missing: int
 
 
-# Told how many bytes more have been read; every file is read twice.
-Progress = Callable[[int], None]
-
-
 def import_batch(
     *, project: Project, order: ImportOrder, progress: Progress = lambda read: None
 ) -> Imported:
@@ -87,14 +61,19 @@ def import_batch(
 
     Both files are checked to their end before anything is written. What is held of a line is
     its place and a short digest of its custom_id, so that memory does not grow with the bodies.
-    Nobody is told of it by a webhook.
+    Nobody is told of it by a webhook. Raises StorageFull if the project has no room for the input.
     """
-    survey = _survey(order, progress)
+    check_room(project=project, size=order.input.stat().st_size)
+    survey = survey_files(order, progress)
     stored: StoredFile | None = None
     try:
         # Reading local files inside the transaction is meant, as in validation: the batch
         # appears whole or not at all, and no lock is held that anybody would wait for.
         with transaction.atomic():
+            batch = _create(project, order, survey)
+            _copy_lines(batch, order, survey, progress)
+            missing = _copy_results(batch, order, survey, progress)
+            # Last, since it may lock the project's row, for which others would wait.
             with order.input.open("rb") as file:
                 stored = create_file(
                     project=project,
@@ -103,9 +82,9 @@ def import_batch(
                     purpose=Purpose.BATCH,
                     expires_s=None,
                 )
-            batch = _create(project, order, survey, stored)
-            _copy_lines(batch, order, survey, progress)
-            missing = _copy_results(batch, order, survey, progress)
+            Batch.objects.filter(pk=batch.pk).update(
+                input_file=stored, input_file_public_id=stored.public_id
+            )
             note_deed(
                 action="batch.import",
                 target=batch.public_id,
@@ -123,124 +102,7 @@ def import_batch(
     return Imported(batch=batch, missing=missing)
 
 
-# --- Checking ------------------------------------------------------------------------------------
-@dataclass(slots=True)
-class _Survey:
-    """What the first reading of the files found; `places` tells positions by digest."""
-
-    places: dict[bytes, int] = field(default_factory=dict)
-    model: str = ""
-    findings: list[str] = field(default_factory=list)
-    hidden: int = 0
-
-    @property
-    def total(self) -> int:
-        return len(self.places)
-
-    def add(self, path: Path, line: int | None, message: str) -> None:
-        if len(self.findings) >= settings.MAX_FINDINGS:
-            self.hidden += 1
-            return
-        where = path.name if line is None else f"{path.name} line {line}"
-        self.findings.append(f"{where}: {message}")
-
-    def check(self) -> None:
-        if self.findings:
-            raise NotImportable(self.findings, self.hidden)
-
-
-def _survey(order: ImportOrder, progress: Progress) -> _Survey:
-    """Read all files once; NotImportable unless every line is in order and has its place."""
-    survey = _Survey()
-    checker = _checker(order)
-    with order.input.open("rb") as file:
-        for request in read_requests(_Counted(file, progress), checker):
-            survey.places[_digest(request.custom_id)] = request.position
-    for found in checker.finish():
-        survey.add(order.input, found["line"], f"{found['message']} ({found['code']})")
-    survey.model = order.model or checker.model or ""
-    if len(survey.model) > MODEL_MAX:
-        survey.add(order.input, None, f"The name of the model is longer than {MODEL_MAX}.")
-    # With lines missing here, results would be called unknown that are not.
-    survey.check()
-    for _ in _results(order, survey, progress):
-        pass
-    survey.check()
-    return survey
-
-
-def _checker(order: ImportOrder) -> LineChecker:
-    """Return what checks the input: as for a create, but for limits and the models served here."""
-    return LineChecker(
-        endpoint=order.endpoint,
-        models=None,
-        one_model=order.model is None,
-        max_lines=_NO_LIMIT,
-        max_inputs=_NO_LIMIT,
-        max_findings=settings.MAX_FINDINGS,
-    )
-
-
-def _results(
-    order: ImportOrder, survey: _Survey, progress: Progress
-) -> Iterator[tuple[int, ResultLine]]:
-    """Yield the results with their positions; what has no place is a finding of the survey."""
-    seen = bytearray(survey.total)
-    for path in order.results:
-        with path.open("rb") as file:
-            for number, raw in _lines(path, _Counted(file, progress), survey):
-                try:
-                    result = read_result(raw)
-                except UnreadableResult as error:
-                    survey.add(path, number, f"This line is no result: {error}.")
-                    continue
-                position = survey.places.get(_digest(result.custom_id))
-                name = short(result.custom_id)
-                if position is None:
-                    survey.add(path, number, f"The custom_id '{name}' is not in the input.")
-                elif seen[position]:
-                    survey.add(path, number, f"The custom_id '{name}' has a result already.")
-                else:
-                    seen[position] = 1
-                    yield position, result
-
-
-def _lines(path: Path, file: _Counted, survey: _Survey) -> Iterator[tuple[int, bytes]]:
-    """Yield the lines that are not blank, with their numbers from 1."""
-    number = 0
-    while raw := file.readline(RESULT_LINE_MAX + 1):
-        number += 1
-        if len(raw) > RESULT_LINE_MAX and not raw.endswith(b"\n"):
-            survey.add(path, number, f"This line is longer than {RESULT_LINE_MAX:,} bytes.")
-            while (rest := file.readline(RESULT_LINE_MAX)) and not rest.endswith(b"\n"):
-                pass
-            continue
-        if number == 1:
-            raw = raw.removeprefix(b"\xef\xbb\xbf")
-        raw = raw.strip()
-        if raw:
-            yield number, raw
-
-
-class _Counted:
-    """A file that is read by lines, and tells how much has been read."""
-
-    def __init__(self, file: IO[bytes], progress: Progress) -> None:
-        self._file = file
-        self._progress = progress
-
-    def readline(self, limit: int) -> bytes:
-        raw = self._file.readline(limit)
-        self._progress(len(raw))
-        return raw
-
-
-def _digest(custom_id: str) -> bytes:
-    return hashlib.blake2b(custom_id.encode("utf-8", "surrogatepass"), digest_size=12).digest()
-
-
-# --- Writing -------------------------------------------------------------------------------------
-def _create(project: Project, order: ImportOrder, survey: _Survey, stored: StoredFile) -> Batch:
+def _create(project: Project, order: ImportOrder, survey: Survey) -> Batch:
     now = timezone.now()
     created_at = order.created_at or now
     batch = Batch.objects.create(
@@ -248,11 +110,11 @@ def _create(project: Project, order: ImportOrder, survey: _Survey, stored: Store
         state=BatchState.COMPLETED,
         endpoint=order.endpoint,
         completion_window=WINDOW,
-        input_file=stored,
-        input_file_public_id=stored.public_id,
         model=find_model(survey.model),
         model_name=survey.model,
         total=survey.total,
+        # For a retry, whose lines are a part of these.
+        estimated_tokens=survey.estimated_tokens,
         created_at=created_at,
         expires_at=created_at + timedelta(seconds=window_seconds(WINDOW)),
         # When it really ended nobody knows; retention counts from now.
@@ -274,16 +136,16 @@ def _create(project: Project, order: ImportOrder, survey: _Survey, stored: Store
     return batch
 
 
-def _copy_lines(batch: Batch, order: ImportOrder, survey: _Survey, progress: Progress) -> None:
-    checker = _checker(order)
+def _copy_lines(batch: Batch, order: ImportOrder, survey: Survey, progress: Progress) -> None:
+    checker = input_checker(order)
     with order.input.open("rb") as file:
-        requests = read_requests(_Counted(file, progress), checker)
+        requests = read_requests(Counted(file, progress), checker)
         ranges = copy_requests(batch=batch, requests=requests)
     if checker.finish() or ranges.total != survey.total:
         raise _changed(order.input)
 
 
-def _copy_results(batch: Batch, order: ImportOrder, survey: _Survey, progress: Progress) -> int:
+def _copy_results(batch: Batch, order: ImportOrder, survey: Survey, progress: Progress) -> int:
     """Insert the results, in the order of their files; return how many lines have none."""
     with connection.cursor() as cursor:
         cursor.execute(
@@ -292,7 +154,7 @@ def _copy_results(batch: Batch, order: ImportOrder, survey: _Survey, progress: P
         ids = array("q", (row[0] for row in cursor))
     group: list[Answered] = []
     size = 0
-    for position, result in _results(order, survey, progress):
+    for position, result in read_results(order, survey, progress):
         group.append(
             Answered(
                 request_id=ids[position],

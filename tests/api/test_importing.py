@@ -11,7 +11,14 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import DatabaseError
 
-from jobs.models import AuditEntry, Batch, BatchResponse, StoredFile, WebhookDelivery
+from jobs.models import (
+    AuditEntry,
+    Batch,
+    BatchResponse,
+    Project,
+    StoredFile,
+    WebhookDelivery,
+)
 from jobs.services import importing
 from jobs.services.webhooks import anything_due
 from tests.api.conftest import MODEL, Api, line, lines
@@ -187,6 +194,104 @@ def test_files_that_do_not_fit_change_nothing(run, capsys, given, output, words)
     said = refused(run, capsys, given, output)
     for word in [*words, "Nothing was imported: 1 error."]:
         assert word in said
+
+
+def test_findings_beyond_those_listed_are_counted(run, capsys, settings) -> None:
+    settings.MAX_FINDINGS = 2
+    said = refused(run, capsys, lines(1) + b"{\n" * 3, b"")
+    assert "Nothing was imported: 3 errors, 1 of them not listed." in said
+    assert said.count("in.jsonl line") == 2 and "more_errors" not in said
+    said = refused(run, capsys, lines(1), result("x") * 3)
+    assert "Nothing was imported: 3 errors, 1 of them not listed." in said
+
+
+@pytest.mark.parametrize("name", ["m" * 201, "a\0b", "half \ud800"])
+def test_a_name_of_a_model_that_cannot_be_kept_is_refused(run, capsys, name) -> None:
+    body = {"model": name, "messages": [{"role": "user", "content": "x"}]}
+    said = refused(run, capsys, line("a", body=body) + b"\n", result("a"))
+    assert "in.jsonl: The model's name must have at most 200 printable characters." in said
+
+
+def test_lines_that_name_several_models_need_a_name_for_the_whole(run, capsys) -> None:
+    given = lines(1) + line("b", body={"model": "other", "messages": [{"role": "user"}]}) + b"\n"
+    output = result("line-0") + result("b")
+    assert "in.jsonl line 2" in refused(run, capsys, given, output)
+    run(given, output, "--model", "both")
+    batch = Batch.objects.get()
+    assert (batch.model_name, batch.completed) == ("both", 2)
+
+
+def test_odd_results_are_kept_as_far_as_they_can_be(run, capsys) -> None:
+    """Whatever a server wrote, the batch has one answer a line, and its figures agree."""
+    odd = [
+        result("line-0", response={"status_code": 200, "body": chat("a\0b \ud800")}),
+        result("line-1", response=None, error={"code": "c\0\ud800" + "x" * 99, "message": None}),
+        result("line-2", response=None, error="just words"),
+        result("line-3", response={"status_code": 503, "body": "not an object"}),
+        result("line-4", error={"code": None, "message": "both"}),
+        result("line-5", response=None, error={"error": {"type": "T", "message": "wrapped"}}),
+        b'\xef\xbb\xbf{"custom_id":"line-6","response":{"body":{"odd":1}},"error":null}\r\n',
+        result("line-7", response={"status_code": 404, "body": None}),
+    ]
+    run(lines(8), b"".join([odd[6], *odd[:6], b"\n \n", odd[7]]))
+    check_tables()
+    check_files(Batch.objects.get())
+    rows = BatchResponse.objects.order_by("request__position")
+    assert [row.ok for row in rows] == [True] + [False] * 5 + [True, False]
+    assert [row.error_message for row in rows[2:6]] == [
+        "just words",
+        "not an object",
+        "both",
+        "wrapped",
+    ]
+    assert rows[7].error_code == "http_404"
+
+
+def test_an_imported_batch_is_retried_like_any_other(run, api: Api, lane) -> None:
+    name = run(lines(3), result("line-1")).splitlines()[0]
+    made = api.post(f"/v1/batches/{name}/retry", b"").json()
+    assert (made["parent_batch_id"], made["request_counts"]["total"]) == (name, 2)
+    # Its lines count for the limit on queued tokens.
+    assert Batch.objects.get(public_id=made["id"]).estimated_tokens > 0
+    lane.answer()
+    assert api.get(f"/v1/batches/{made['id']}").json()["status"] == "completed"
+
+
+def test_a_project_without_room_takes_nothing(run, capsys, owner) -> None:
+    Project.objects.filter(pk=owner.project.pk).update(max_stored_bytes=10)
+    assert "may take 10 bytes" in refused(run, capsys, lines(1), result("line-0"))
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (("--project=none",), "There is no project 'none'"),
+        (("--created-at=soon",), "neither a time nor seconds"),
+        (("--created-at=2999-01-01T00:00Z",), "still to come"),
+        (("--created-at=9999999999999999999",), "neither a time nor seconds"),
+        (("--endpoint=chat",), "name the --endpoint"),
+        (("--endpoint=/v1/embeddings",), "in.jsonl line 1"),
+        (("--model=a\0b",), "--model must have"),
+        (("--errors=/none.jsonl",), "/none.jsonl is not a file"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(run, capsys, more, words) -> None:
+    with pytest.raises(CommandError) as found:
+        run(lines(1), result("line-0"), *more)
+    assert words in f"{capsys.readouterr().err}{found.value}"
+    assert not Batch.objects.exists() and not StoredFile.objects.exists()
+
+
+def test_a_file_that_changes_while_it_is_read_changes_nothing(run, capsys, monkeypatch) -> None:
+    surveyed = importing.survey_files
+
+    def survey_then_change(order: Any, progress: Any) -> Any:
+        found = surveyed(order, progress)
+        order.results[0].write_bytes(result("line-0") * 2)
+        return found
+
+    monkeypatch.setattr(importing, "survey_files", survey_then_change)
+    assert "was changed while it was read" in refused(run, capsys, lines(2), result("line-0"))
 
 
 def test_a_failure_in_the_middle_leaves_nothing(run, capsys, monkeypatch, settings) -> None:

@@ -15,7 +15,9 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from jobs.management.acting import ActingCommand
 from jobs.management.input_file import NotABatchFile, first_request, sent_name
 from jobs.models import Project
-from jobs.services.importing import MISSING, MODEL_MAX, ImportOrder, NotImportable, import_batch
+from jobs.services.import_files import MODEL_MAX, ImportOrder, NotImportable
+from jobs.services.importing import MISSING, import_batch
+from jobs.services.limits import StorageFull
 
 ENDPOINT_MAX = 64
 FILENAME_MAX = 512
@@ -60,8 +62,8 @@ class Command(ActingCommand):
             raise CommandError(
                 f"Nothing was imported: {count:,} error{'' if count == 1 else 's'}{more}."
             ) from error
-        except OSError as error:
-            raise CommandError(f"Nothing was imported: {error}.") from error
+        except (OSError, StorageFull) as error:
+            raise CommandError(f"Nothing was imported: {str(error).rstrip('.')}.") from error
         batch = done.batch
         self.stdout.write(batch.public_id)
         self.stdout.write(
