@@ -158,7 +158,9 @@ def _check_rows(stack: Stack, batch_id: str) -> None:
         left = stack.sql(f"SELECT 1 FROM {table} WHERE batch_id = %s", row[-1])
         assert not left, f"{len(left)} rows left in {table}"
     events = stack.sql(
-        "SELECT old_state, new_state FROM jobs_batchevent WHERE batch_id = %s ORDER BY id", row[-1]
+        "SELECT old_state, new_state FROM jobs_batchevent "
+        "WHERE batch_id = %s AND kind = 'moved' ORDER BY id",
+        row[-1],
     )
     chain = [""] + [new for _, new in events]
     assert [old for old, _ in events] == chain[:-1], f"a broken chain of events: {events}"
