@@ -23,18 +23,15 @@ def test_a_batch_paused_in_mid_run_goes_on_where_it_stood(
     stack = make_stack(models={"toy": {**plan, **args}})
     stack.start_web()
     stack.start_worker()
-    lines = list(chat_lines(200))
-    batch = stack.submit(lines)
+    lines, others = list(chat_lines(200)), list(chat_lines(300, prefix="other"))
+    batch, other = stack.submit(lines), stack.submit(others)
     stack.wait(lambda: stack.state(batch)[2] > 20, 30, "some answers")
     paused = stack.client.post(f"/batches/{batch}/pause", cast_to=Batch)
     assert paused.status == "in_progress" and paused.to_dict()["paused_at"]
     # The lane is told with its next commit, and gives back what it holds with it.
     stack.wait(lambda: not _claimed(stack, batch), 3, "its chunks to be given back")
     answered = stack.state(batch)[2]
-    others = list(chat_lines(24, prefix="other"))
-    other = stack.submit(others)
-    assert stack.wait_ended(other) == "completed"
-    check_finished(stack, other, others)
+    stack.wait(lambda: stack.state(other)[2] > 60, 30, "answers to another batch")
     assert stack.state(batch) == ("in_progress", 200, answered, 0)
     shown = stack.client.batches.retrieve(batch)
     assert "is paused" in shown.to_dict()["waiting_for"]
@@ -45,6 +42,8 @@ def test_a_batch_paused_in_mid_run_goes_on_where_it_stood(
     assert time.monotonic() - resumed_at < 8
     assert stack.wait_ended(batch) == "completed"
     assert not check_finished(stack, batch, lines).errors
+    stack.wait_ended(other)
+    assert not check_finished(stack, other, others).errors
     # What was in flight, and what was finished while the lane was being told.
     assert 0 < stack.computed_again() <= 3 * WINDOW
     assert stack.engine_starts() == 1
