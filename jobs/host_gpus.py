@@ -7,7 +7,10 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
+import structlog
 from django.conf import settings
+
+log = structlog.get_logger()
 
 _LIST = """
 import json
@@ -38,7 +41,11 @@ def read_uuids() -> list[str]:
             "The NVIDIA driver does not answer. `nvidia-smi` should; or name the GPUs by --gpus, "
             "or use --no-gpu."
         ) from error
-    found: list[str] = json.loads(done.stdout) if done.returncode == 0 else []
+    if done.returncode != 0:
+        said = done.stderr.strip().splitlines()
+        log.info("no_gpu_used", reason=said[-1][:300] if said else f"status {done.returncode}")
+        return []
+    found: list[str] = json.loads(done.stdout)
     return found
 
 

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 from jobs.answers import Answer, failure, read_answer
-from jobs.lenient_json import check_utf8, decode_leniently
+from jobs.lenient_json import decode_leniently, read_object
 from jobs.prompts import storable_text
 
 CODE_MAX = 64
@@ -76,16 +76,11 @@ def read_result(raw: bytes) -> ResultLine:
 
 def _read_envelope(raw: bytes) -> _Envelope:
     try:
-        check_utf8(raw)
-        return _decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        pass  # Not JSON, or of another shape: the slow reader tells which.
-    try:
-        value = decode_leniently(raw)
+        value = read_object(raw, _decode)
     except ValueError as error:
-        raise UnreadableResult(f"it is not valid JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise UnreadableResult("it is not a JSON object")
+        raise UnreadableResult(f"it is {error}") from error
+    if isinstance(value, _Envelope):
+        return value
     response = value.get("response")
     if response is not None and not isinstance(response, dict):
         raise UnreadableResult("its 'response' is not an object")

@@ -238,12 +238,7 @@ class LaneTask:
         )
 
     async def _serve_upstream(self, model: ServedModel) -> None:
-        key = os.environ.get(model.upstream_key_env, "") if model.upstream_key_env else ""
-        endpoint = Endpoint(
-            url=model.upstream_url,
-            model=model.upstream_model,
-            headers={"Authorization": f"Bearer {key}"} if key else {},
-        )
+        endpoint = upstream_endpoint(model)
         most = min(model.upstream_concurrency, open_files_left())
         start = await self.db(_known_concurrency, lane_id=self.lane_id, model_id=model.pk)
         pace = Pace(most=most, start=start)
@@ -279,6 +274,17 @@ class LaneTask:
                     model_id=model.pk,
                     concurrency=pace.places,
                 )
+
+
+def upstream_endpoint(model: ServedModel) -> Endpoint:
+    """Return where a model's answers come from, with the key of this worker's environment."""
+    # A key from a file often ends with a line break, which no header may hold.
+    key = os.environ.get(model.upstream_key_env, "").strip() if model.upstream_key_env else ""
+    return Endpoint(
+        url=model.upstream_url,
+        model=model.upstream_model,
+        headers={"Authorization": f"Bearer {key}"} if key else {},
+    )
 
 
 def open_files_left() -> int:

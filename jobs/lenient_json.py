@@ -3,13 +3,37 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import msgspec
+
+T = TypeVar("T")
 
 
 def check_utf8(raw: bytes) -> None:
     """Raise UnicodeDecodeError where `raw` is not UTF-8: a decoder looks only at what it reads."""
     if not raw.isascii():
         raw.decode()
+
+
+def read_object(raw: bytes, strict: Callable[[bytes], T]) -> T | dict[str, Any]:
+    """Decode an object by `strict`, a decoder of msgspec's; into a dict where that refuses it.
+
+    Raises ValueError, which says what the text is instead: "not valid JSON: ..." and so on.
+    """
+    try:
+        check_utf8(raw)
+        return strict(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        pass  # Not JSON, or of another shape: the slow reader tells which.
+    try:
+        value = decode_leniently(raw)
+    except ValueError as error:
+        raise ValueError(f"not valid JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise ValueError("not a JSON object")
+    return value
 
 
 def decode_leniently(raw: bytes) -> Any:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
-from jobs.lenient_json import check_utf8, decode_leniently
+from jobs.lenient_json import decode_leniently, read_object
 
 CUSTOM_ID_MAX = 512
 # Of English text; what else is in a body, such as an image, is taken for more than it is.
@@ -68,16 +68,11 @@ _decode_body = msgspec.json.Decoder(Body).decode
 def read_envelope(raw: bytes) -> Envelope:
     """Read a line; UnreadableLine where it is no JSON object."""
     try:
-        check_utf8(raw)
-        return _decode_envelope(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        pass  # Not JSON, or of another shape: the slow reader tells which.
-    try:
-        value = decode_leniently(raw)
+        value = read_object(raw, _decode_envelope)
     except ValueError as error:
-        raise UnreadableLine(f"This line is not valid JSON: {error}.") from error
-    if not isinstance(value, dict):
-        raise UnreadableLine("This line is not a JSON object.")
+        raise UnreadableLine(f"This line is {error}.") from error
+    if isinstance(value, Envelope):
+        return value
     fields = {name: value[name] for name in Envelope.__struct_fields__ if name in value}
     if "body" in fields:
         fields["body"] = Raw(json.dumps(fields["body"]).encode())

@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from typing import Any
@@ -116,14 +117,8 @@ class Sender:
     async def _try(self, due: Due) -> None:
         started = time.monotonic()
         outcome = await self._send(due)
-        outcome = Outcome(
-            status=outcome.status,
-            error=outcome.error,
-            refused=outcome.refused,
-            retry_after_s=outcome.retry_after_s,
-            duration_ms=int((time.monotonic() - started) * 1000),
-        )
-        await self._db(finish_delivery, due=due, outcome=outcome)
+        took_ms = int((time.monotonic() - started) * 1000)
+        await self._db(finish_delivery, due=due, outcome=replace(outcome, duration_ms=took_ms))
 
     async def _send(self, due: Due) -> Outcome:
         reason = why_not(due.url, self._allowed)

@@ -11,7 +11,7 @@ from django.db.models.functions import Now
 from jobs.models import Batch
 from jobs.services.batches import completion_windows
 from jobs.services.limits import default_limits
-from jobs.states import LIVE_STATES, BatchState
+from jobs.states import LIVE_STATES, BatchState, LaneKind
 from jobs.templatetags.figures import duration
 from monitoring.fleet_report import GpuReport, WorkerReport, report_fleet
 from monitoring.readiness import check_disk
@@ -71,12 +71,18 @@ def find_faults(fleet: list[WorkerReport]) -> list[str]:
             elif gpu.gpu.error:
                 faults.append(f"{name} cannot be read")
         faults += [
-            f"lane {lane.name} of {report.worker.name} cannot start an engine"
+            f"lane {lane.name} of {report.worker.name} {_what_fails(lane.kind)}"
             for lane in report.lanes
             if lane.failed_models  # type: ignore[attr-defined]
         ]
     disk = check_disk()
     return [*faults, disk] if disk else faults
+
+
+def _what_fails(kind: str) -> str:
+    if kind == LaneKind.UPSTREAM:
+        return "has no answer of a server"
+    return "cannot start an engine"
 
 
 def _gpu_part(fleet: list[WorkerReport]) -> dict[str, Any]:

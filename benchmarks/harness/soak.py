@@ -14,7 +14,6 @@ import argparse
 import json
 import random
 import statistics
-import subprocess
 import sys
 import tempfile
 import threading
@@ -29,7 +28,7 @@ import openai
 import psycopg
 
 from tests.stack import Stack, chat_line, check_finished
-from tests.stack.product import ENDED, ROOT
+from tests.stack.product import ENDED
 
 LOCK_LIMIT_S = 1.0
 # Of the second half of the run, by how much a process may have grown over the first.
@@ -207,10 +206,10 @@ def _live_through(stack: Stack, batches: Sequence[Batch], rng: random.Random) ->
                 one.fate, one.deleted = "keep", True
         if time.monotonic() - pruned_at > 10:
             pruned_at = time.monotonic()
-            _manage(stack, "prune")
+            stack.manage("prune", timeout_s=300)
         open_states = [states.get(one.public_id) not in ENDED for one in every if not one.deleted]
         if not any(open_states) and not any(one.fate in ("retry", "delete") for one in every):
-            _manage(stack, "prune")
+            stack.manage("prune", timeout_s=300)
             return retries
         time.sleep(0.5)
 
@@ -249,20 +248,7 @@ def _growth_mb(values: Sequence[float]) -> float:
 
 
 def _key(stack: Stack, project: str) -> str:
-    return _manage(stack, "createapikey", "soak", "--project", project).strip()
-
-
-def _manage(stack: Stack, *command: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "manage.py", *command],
-        env=stack.env,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=True,
-    )
-    return done.stdout
+    return stack.manage("createapikey", "soak", "--project", project).strip()
 
 
 if __name__ == "__main__":

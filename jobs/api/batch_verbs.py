@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -14,6 +16,7 @@ from jobs.api.orders import idempotency_key, is_repeat, read_retry
 from jobs.api.paging import find
 from jobs.api.parsing import optional_json_body
 from jobs.api.view import ApiView
+from jobs.models import Project
 from jobs.services.creating_once import IdempotencyConflict
 from jobs.services.limits import LimitReached
 from jobs.services.pausing import CannotPause, pause_batch, resume_batch
@@ -26,23 +29,13 @@ REASON = "asked for through the API"
 class BatchPauseView(ApiView):
     @extend_schema(**schema.PAUSE_BATCH)
     def post(self, request: Request, batch_id: str) -> Response:
-        batch = find(batches_of(self.project), batch_id, kind="batch")
-        try:
-            pause_batch(batch=batch, reason=REASON)
-        except CannotPause as error:
-            raise conflict(f"Cannot pause a batch with status '{error.state}'.") from error
-        return Response(batch_object(batch, waiting_for=waiting_for(batch)))
+        return _set_paused(self.project, batch_id, "pause", pause_batch)
 
 
 class BatchResumeView(ApiView):
     @extend_schema(**schema.RESUME_BATCH)
     def post(self, request: Request, batch_id: str) -> Response:
-        batch = find(batches_of(self.project), batch_id, kind="batch")
-        try:
-            resume_batch(batch=batch, reason=REASON)
-        except CannotPause as error:
-            raise conflict(f"Cannot resume a batch with status '{error.state}'.") from error
-        return Response(batch_object(batch, waiting_for=waiting_for(batch)))
+        return _set_paused(self.project, batch_id, "resume", resume_batch)
 
 
 class BatchRetryView(ApiView):
@@ -67,3 +60,14 @@ class BatchRetryView(ApiView):
         except RetryRefused as error:
             raise ApiError(str(error), code=error.code, param=error.param) from error
         return Response(batch_object(made, waiting_for=waiting_for(made)))
+
+
+def _set_paused(
+    project: Project, batch_id: str, verb: str, change: Callable[..., bool]
+) -> Response:
+    batch = find(batches_of(project), batch_id, kind="batch")
+    try:
+        change(batch=batch, reason=REASON)
+    except CannotPause as error:
+        raise conflict(f"Cannot {verb} a batch with status '{error.state}'.") from error
+    return Response(batch_object(batch, waiting_for=waiting_for(batch)))

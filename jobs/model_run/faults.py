@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from abc import ABC, abstractmethod
 from enum import Enum, auto
 
 import msgspec
@@ -43,7 +44,7 @@ class Verdict(Enum):
     LOST = auto()
 
 
-class Faults:
+class Faults(ABC):
     """What both kinds of server have in common: one look at it for all requests that were hit.
 
     `gone` is final: this run sends nothing any more. `answered_at` is when the server last gave
@@ -66,17 +67,17 @@ class Faults:
 
     async def looked(self) -> None:
         """Wait for the end of a look: meanwhile nothing more goes into the server."""
-        if self._look_task is not None and not self._look_task.done():
+        if self._look_task is not None and self.is_looking:
             # Shielded: a request that is aborted must not end the others' look.
             await asyncio.shield(self._look_task)
 
+    @abstractmethod
     async def judge(self, work: Work, reply: Reply | None) -> Verdict:
         """Judge a reply with a doubtful status, or that none came."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def judge_late(self, work: Work) -> Verdict:
         """Judge that no answer came in time: FINAL or LOST."""
-        raise NotImplementedError
 
     async def close(self) -> None:
         """End a look that is going on, since its client is about to be closed."""
@@ -89,8 +90,9 @@ class Faults:
             self._look_task = asyncio.create_task(self._find_out(work.held.chunk.endpoint))
         await self.looked()
 
+    @abstractmethod
     async def _find_out(self, endpoint: str) -> None:
-        raise NotImplementedError
+        """Look at the server: set `gone` if it is, and `answered_at` if it answers."""
 
 
 class EngineFaults(Faults):

@@ -10,7 +10,7 @@ from django.db.models.functions import Now
 
 from jobs.models import Batch, Purpose, StoredFile
 from jobs.services.due import Scope
-from jobs.services.slices import Pace, Tally, delete_rows
+from jobs.services.slices import Pace, Tally, remove_rows
 from jobs.services.stored_bytes import remove_bytes
 from jobs.states import LIVE_STATES, BatchState
 
@@ -48,17 +48,8 @@ class OldFiles:
                 if StoredFile.objects.filter(pk=stored.pk).exclude(paths=[]).update(paths=[]):
                     tally.put(CONTENT, 1, stored.bytes)
             yield tally
-        while True:
-            tally = Tally()
-            with pace.slice() as limit:
-                rows = _done_with(scope).filter(paths=[])
-                pks = list(rows.order_by("deleted_at").values_list("pk", flat=True)[:limit])
-                if pks:
-                    tally.put_rows(StoredFile.objects.filter(pk__in=pks))
-                    delete_rows(StoredFile, pks)
-            if not pks:
-                return
-            yield tally
+        rows = _done_with(scope).filter(paths=[])
+        yield from remove_rows(rows, order_by="deleted_at", pace=pace)
 
 
 def _hide_expired(scope: Scope, pace: Pace) -> None:

@@ -25,7 +25,7 @@ from jobs.models import (
     Worker,
 )
 from jobs.services.due import Scope, due_batches
-from jobs.services.slices import Pace, Tally, delete_rows, measure
+from jobs.services.slices import Pace, Tally, measure, remove_rows
 from jobs.states import ENDED_STATES, DeliveryState
 
 IDEMPOTENCY_KEYS = "jobs_batch.idempotency_key"
@@ -50,23 +50,16 @@ class OldRows:
     def measure(self, scope: Scope) -> Tally:
         tally = Tally()
         if (rows := self._rows(scope)) is not None:
-            self._put(tally, rows.values("pk"), rows)
+            for model, path in self.parts:
+                tally.put_rows(model._default_manager.filter(**{f"{path}__in": rows.values("pk")}))
+            tally.put_rows(rows)
         return tally
 
     def remove(self, scope: Scope, pace: Pace) -> Iterator[Tally]:
-        rows = self._rows(scope)
-        while rows is not None:
-            tally = Tally()
-            with pace.slice() as limit:
-                # Locked: a worker that comes back just now is either gone or not taken.
-                free = self.ready(rows).select_for_update(of=("self",), skip_locked=True)
-                pks = list(free.order_by(self.order).values_list("pk", flat=True)[:limit])
-                if pks:
-                    self._put(tally, pks, rows.model._default_manager.filter(pk__in=pks))
-                    delete_rows(rows.model, pks)
-            if not pks:
-                return
-            yield tally
+        if (rows := self._rows(scope)) is not None:
+            # Locked: a worker that comes back just now is either gone or not taken.
+            free = self.ready(rows).select_for_update(of=("self",), skip_locked=True)
+            yield from remove_rows(free, order_by=self.order, pace=pace, parts=self.parts)
 
     def _rows(self, scope: Scope) -> QuerySet[Any] | None:
         until = scope.kept_until(getattr(settings, self.days))
@@ -74,11 +67,6 @@ class OldRows:
             return None
         rows = self.due(scope, until)
         return rows.filter(**{str(self.project): scope.project}) if scope.project else rows
-
-    def _put(self, tally: Tally, pks: Any, rows: QuerySet[Any]) -> None:
-        for model, path in self.parts:
-            tally.put_rows(model._default_manager.filter(**{f"{path}__in": pks}))
-        tally.put_rows(rows)
 
 
 class OldIdempotencyKeys:

@@ -10,7 +10,7 @@ from django.db.models import Count, Model, Q, QuerySet, Sum
 from jobs.models import Upload, UploadPart
 from jobs.services.due import Scope
 from jobs.services.old_files import FILES_AT_ONCE, ROW_STAYS
-from jobs.services.slices import Pace, Tally, delete_rows
+from jobs.services.slices import Pace, Tally, delete_rows, remove_rows
 from jobs.services.stored_bytes import remove_bytes
 from jobs.services.uploads import expire_uploads, leftover_parts
 from jobs.states import UploadState
@@ -47,17 +47,8 @@ class OldUploads:
                 _put(tally, UploadPart.objects.filter(pk__in=pks))
                 delete_rows(UploadPart, pks)
             yield tally
-        while True:
-            tally = Tally()
-            with pace.slice() as limit:
-                rows = _done_with(scope).filter(parts=None)
-                pks = list(rows.order_by("expires_at").values_list("pk", flat=True)[:limit])
-                if pks:
-                    tally.put_rows(Upload.objects.filter(pk__in=pks))
-                    delete_rows(Upload, pks)
-            if not pks:
-                return
-            yield tally
+        rows = _done_with(scope).filter(parts=None)
+        yield from remove_rows(rows, order_by="expires_at", pace=pace)
 
 
 def _expire(scope: Scope, pace: Pace) -> None:

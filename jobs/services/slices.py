@@ -93,6 +93,31 @@ def delete_rows(model: type[Model], pks: list[Any]) -> None:
     model._default_manager.filter(pk__in=pks).only("pk").delete()
 
 
+def remove_rows(
+    rows: QuerySet[Any],
+    *,
+    order_by: str,
+    pace: Pace,
+    parts: Sequence[tuple[type[Model], str]] = (),
+) -> Iterator[Tally]:
+    """Delete rows in slices, and give what each slice took; `parts` are what hangs on them.
+
+    `order_by` is a column by which they are found without reading the table.
+    """
+    while True:
+        tally = Tally()
+        with pace.slice() as limit:
+            pks = list(rows.order_by(order_by).values_list("pk", flat=True)[:limit])
+            if pks:
+                for model, path in parts:
+                    tally.put_rows(model._default_manager.filter(**{f"{path}__in": pks}))
+                tally.put_rows(rows.model._default_manager.filter(pk__in=pks))
+                delete_rows(rows.model, pks)
+        if not pks:
+            return
+        yield tally
+
+
 class Pace:
     """How many rows go at once, and how long to rest between two slices.
 

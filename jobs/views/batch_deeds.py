@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
@@ -33,23 +35,13 @@ def batch_cancel(request: HttpRequest, public_id: str) -> HttpResponse:
 @require_POST
 @login_required
 def batch_pause(request: HttpRequest, public_id: str) -> HttpResponse:
-    batch = _access(request, public_id, "pause")
-    try:
-        pause_batch(batch=batch, reason=_reason(request))
-    except CannotPause as error:
-        messages.warning(request, f"Nothing was paused: the batch is {error.state}.")
-    return _back(request, batch)
+    return _set_paused(request, public_id, "pause", pause_batch)
 
 
 @require_POST
 @login_required
 def batch_resume(request: HttpRequest, public_id: str) -> HttpResponse:
-    batch = _access(request, public_id, "resume")
-    try:
-        resume_batch(batch=batch, reason=_reason(request))
-    except CannotPause as error:
-        messages.warning(request, f"Nothing was resumed: the batch is {error.state}.")
-    return _back(request, batch)
+    return _set_paused(request, public_id, "resume", resume_batch)
 
 
 @require_POST
@@ -77,6 +69,17 @@ def batch_delete(request: HttpRequest, public_id: str) -> HttpResponse:
         return redirect("batch-detail", public_id=public_id)
     messages.success(request, f"{public_id} is deleted, with its answers and result files.")
     return redirect("batch-list")
+
+
+def _set_paused(
+    request: HttpRequest, public_id: str, verb: str, change: Callable[..., bool]
+) -> HttpResponse:
+    batch = _access(request, public_id, verb)
+    try:
+        change(batch=batch, reason=_reason(request))
+    except CannotPause as error:
+        messages.warning(request, f"Nothing was {verb}d: the batch is {error.state}.")
+    return _back(request, batch)
 
 
 def _access(request: HttpRequest, public_id: str, verb: str) -> Batch:

@@ -120,6 +120,19 @@ class Stack:
         key: str | None = json.loads(done.stdout)["key"]
         return key
 
+    def manage(self, *command: str, timeout_s: float = 60.0) -> str:
+        """Run one of the product's commands; return what it printed on stdout."""
+        done = subprocess.run(
+            [sys.executable, "manage.py", *command],
+            env=self.env,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+        )
+        assert done.returncode == 0, done.stderr[-4000:]
+        return done.stdout
+
     def tear_down(self) -> list[Process]:
         """Stop everything; return what the product should have ended itself, killed here."""
         for name in list(self._started):
