@@ -118,6 +118,8 @@ class Lane(models.Model):
     engine_state = models.CharField(max_length=16, choices=EngineState, default=EngineState.STOPPED)
     engine_progress = models.CharField(max_length=300, blank=True)
     engine_error = models.TextField(blank=True)
+    # Why no engine is started just now, though one is wanted: a GPU too hot or too full.
+    start_held_back = models.CharField(max_length=500, blank=True)
     engine_socket = models.CharField(max_length=255, blank=True)
     engine_pid = models.IntegerField(null=True, blank=True)
     engine_version = models.CharField(max_length=64, blank=True)
@@ -178,6 +180,14 @@ class Gpu(models.Model):
     temperature_c = models.FloatField(null=True)
     power_w = models.FloatField(null=True)
     power_limit_w = models.FloatField(null=True)
+    clock_sm_mhz = models.FloatField(null=True)
+    clock_memory_mhz = models.FloatField(null=True)
+    # In words, the idle ones left out; empty is none, null is not known.
+    throttle_reasons = ArrayField(models.CharField(max_length=64), null=True)
+    # What it has used since the driver was loaded.
+    energy_j = models.FloatField(null=True)
+    # `[{"pid", "name", "memory_bytes"}]`, null where the driver does not say.
+    processes = models.JSONField(null=True)
     error = models.CharField(max_length=500, blank=True)
     read_at = models.DateTimeField()
 

@@ -1,0 +1,134 @@
+"""What was measured, as series of samples, and what the answers of batches add up to."""
+
+from __future__ import annotations
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models import Q
+
+from jobs.models import Batch, Gpu, Lane, Project, Worker
+from monitoring.quantities import SeriesKind, Step
+
+_SUBJECT = {
+    SeriesKind.HOST: "worker",
+    SeriesKind.GPU: "gpu",
+    SeriesKind.ENGINE: "lane",
+    SeriesKind.BATCH: "batch",
+}
+
+
+def _one_subject() -> Q:
+    whole = Q()
+    for kind, field in _SUBJECT.items():
+        others = {f"{other}__isnull": other != field for other in _SUBJECT.values()}
+        whole |= Q(kind=kind, **others)
+    return whole
+
+
+class Series(models.Model):
+    """What is measured of one host, GPU, engine or batch, with its latest reading.
+
+    `latest` maps the names of `monitoring.quantities` to numbers; null is what could not be
+    read. `detail` holds what has no place in a chart, such as the engine's histograms as
+    `{name: {"buckets": [[upper bound, count], ...], "sum": s, "count": n}}` and its counters.
+    """
+
+    kind = models.CharField(max_length=8, choices=SeriesKind)
+    worker = models.OneToOneField(Worker, on_delete=models.CASCADE, null=True, related_name="+")
+    gpu = models.OneToOneField(Gpu, on_delete=models.CASCADE, null=True, related_name="+")
+    lane = models.OneToOneField(Lane, on_delete=models.CASCADE, null=True, related_name="+")
+    batch = models.OneToOneField(Batch, on_delete=models.CASCADE, null=True, related_name="+")
+    # By the database's clock: the last reading that succeeded, and why a later one did not.
+    read_at = models.DateTimeField(null=True)
+    error = models.CharField(max_length=500, blank=True)
+    latest = models.JSONField(default=dict)
+    detail = models.JSONField(default=dict)
+
+    class Meta:
+        verbose_name_plural = "series"
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(kind__in=SeriesKind.values), name="series_kind_known"
+            ),
+            models.CheckConstraint(condition=_one_subject(), name="series_has_one_subject"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.worker or self.gpu or self.lane or self.batch}"
+
+
+class Sample(models.Model):
+    """The numbers of a series at one moment, or their means over the `step_s` seconds from it.
+
+    `values` stand in the order of `QUANTITIES[kind]`; null is a gap. A series keeps three
+    steps side by side, each for its time; a batch's has the thinned one alone.
+    """
+
+    series = models.ForeignKey(Series, on_delete=models.CASCADE, related_name="samples")
+    step_s = models.PositiveSmallIntegerField(choices=Step)
+    at = models.DateTimeField()
+    values = ArrayField(models.FloatField(null=True))
+
+    class Meta:
+        constraints = [
+            # Charts read a stretch of a series; a writer that repeats itself adds nothing.
+            models.UniqueConstraint(fields=["series", "step_s", "at"], name="sample_once"),
+            models.CheckConstraint(condition=Q(step_s__in=Step.values), name="sample_step_known"),
+        ]
+        indexes = [
+            # Retention: the oldest of each step.
+            models.Index(fields=["step_s", "at"], name="sample_by_age"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.series_id} at {self.at}"
+
+
+class BatchSummary(models.Model):
+    """What the answers of a batch add up to, as far as `seq`; it follows the answers.
+
+    Histograms are counts by bucket, bounds in `monitoring.quantities`: `input_tokens`,
+    `output_tokens`, `latency_ms`. `finish_reasons` maps a reason to its count, `errors` a code
+    to `{"count", "message", "positions"}`, the message and positions of its first lines.
+    """
+
+    batch = models.OneToOneField(
+        Batch, on_delete=models.CASCADE, primary_key=True, related_name="summary"
+    )
+    seq = models.BigIntegerField(default=0)
+    histograms = models.JSONField(default=dict)
+    finish_reasons = models.JSONField(default=dict)
+    errors = models.JSONField(default=dict)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        verbose_name_plural = "batch summaries"
+
+    def __str__(self) -> str:
+        return f"{self.batch} up to {self.seq}"
+
+
+class DayTally(models.Model):
+    """Requests and tokens of one day, project and model; they stay when a batch is deleted.
+
+    Counted with the summaries, each response once, on the day of its answer by the server's
+    time zone. Imported answers are not counted: they were not computed here.
+    """
+
+    day = models.DateField()
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="+")
+    model_name = models.CharField(max_length=200)
+    completed = models.BigIntegerField(default=0)
+    failed = models.BigIntegerField(default=0)
+    input_tokens = models.BigIntegerField(default=0)
+    cached_tokens = models.BigIntegerField(default=0)
+    output_tokens = models.BigIntegerField(default=0)
+
+    class Meta:
+        verbose_name_plural = "day tallies"
+        constraints = [
+            models.UniqueConstraint(fields=["day", "project", "model_name"], name="tally_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.model_name} on {self.day}"
