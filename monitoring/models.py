@@ -87,9 +87,9 @@ class Sample(models.Model):
 class BatchSummary(models.Model):
     """What the answers of a batch add up to, as far as `seq`; it follows the answers.
 
-    Histograms are counts by bucket, bounds in `monitoring.quantities`: `input_tokens`,
-    `output_tokens`, `latency_ms`. `finish_reasons` maps a reason to its count, `errors` a code
-    to `{"count", "message", "positions"}`, the message and positions of its first lines.
+    `histograms` maps a name of `HISTOGRAM_BOUNDS` to `{bucket: count}`, of the good answers;
+    bucket 0 is below the first bound, n from the nth on. `finish_reasons` maps a reason to its
+    count, `errors` a code to `{"count", "message", "positions"}` of its first lines.
     """
 
     batch = models.OneToOneField(

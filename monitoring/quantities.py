@@ -83,6 +83,12 @@ QUANTITIES: dict[SeriesKind, tuple[Quantity, ...]] = {
 # The phases of a batch in its samples; "warm", "steady" and "tail" are told by its progress.
 PHASE_QUEUED, PHASE_LOADING, PHASE_RUNNING, PHASE_PAUSED = 0, 1, 2, 3
 
-# Upper bounds of the buckets of a summary's histograms; what is above the last has one more.
+# Where the buckets of a summary's histograms begin, in tokens and milliseconds; one more before
+# them holds what is below.
 TOKEN_BOUNDS = tuple(2**n for n in range(18))
 LATENCY_BOUNDS_MS = tuple(round(10 * 2 ** (n / 2)) for n in range(34))
+HISTOGRAM_BOUNDS = {
+    "input_tokens": TOKEN_BOUNDS,
+    "output_tokens": TOKEN_BOUNDS,
+    "latency_ms": LATENCY_BOUNDS_MS,
+}

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from django.urls import path
 
-from monitoring import views
+from monitoring.views import routes, series, status
 
 urlpatterns = [
-    path("healthz", views.healthz, name="healthz"),
-    path("readyz", views.readyz, name="readyz"),
-    path("health", views.health_view, name="health"),
-    path("metrics", views.metrics, name="metrics"),
-    path("api/running-jobs", views.running_jobs_view, name="running-jobs"),
-    path("api/limits", views.limits_view, name="limits"),
-    path("status", views.status, name="status"),
-    path("status/live", views.status_live, name="status-live"),
+    path("healthz", routes.healthz, name="healthz"),
+    path("readyz", routes.readyz, name="readyz"),
+    path("health", routes.health_view, name="health"),
+    path("metrics", routes.metrics, name="metrics"),
+    path("api/running-jobs", routes.running_jobs_view, name="running-jobs"),
+    path("api/limits", routes.limits_view, name="limits"),
+    path("api/series", series.series_view, name="series"),
+    path("estimate", series.estimate_view, name="estimate"),
+    path("status", status.status, name="status"),
+    path("status/live", status.status_live, name="status-live"),
 ]

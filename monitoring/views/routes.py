@@ -1,21 +1,16 @@
-"""The status routes: for load balancers, scripts, Prometheus, and people."""
+"""The status routes, for load balancers, scripts and Prometheus."""
 
 from __future__ import annotations
 
-from typing import Any
-
-from django.contrib.auth.decorators import login_required
 from django.db import Error
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.shortcuts import render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from jobs.views.live import live_fragment
 from monitoring.access import bearer_key, is_near, unauthorised, visible_projects
 from monitoring.fleet_report import report_fleet
-from monitoring.health import find_faults, health, without_database
+from monitoring.health import health, without_database
 from monitoring.limits_report import limits_report
 from monitoring.metrics import exposition
 from monitoring.readiness import PARTS, readiness
@@ -79,20 +74,3 @@ def metrics(request: HttpRequest) -> HttpResponse:
     if not is_near(request) and bearer_key(request) is None:
         return unauthorised()
     return HttpResponse(exposition(), content_type=CONTENT_TYPE_LATEST)
-
-
-@require_safe
-@login_required
-def status(request: HttpRequest) -> HttpResponse:
-    return render(request, "monitoring/status.html", _status_context())
-
-
-@require_safe
-@login_required
-def status_live(request: HttpRequest) -> HttpResponse:
-    return live_fragment(request, "monitoring/_status.html", _status_context())
-
-
-def _status_context() -> dict[str, Any]:
-    fleet = report_fleet()
-    return {"fleet": [r for r in fleet if r.alive or r.silent], "faults": find_faults(fleet)}

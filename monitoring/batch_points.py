@@ -1,0 +1,51 @@
+"""The samples of a batch, as points in time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+from django.db.models.functions import Now
+
+from monitoring.models import Sample, Series
+from monitoring.quantities import QUANTITIES, SeriesKind, Step
+
+_NAMES = [quantity.name for quantity in QUANTITIES[SeriesKind.BATCH]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """How far a batch was at a moment: `at` in seconds since 1970, the rest its counters."""
+
+    at: float
+    answered: float
+    input_tokens: float
+    output_tokens: float
+    phase: int
+
+
+def read_points(series: Series, *, look_back: timedelta | None = None) -> list[Point]:
+    """Return the points of a batch's series, of the last `look_back` or all.
+
+    What does not change is not sampled again, so that the last point may stand for a longer
+    time: then it is repeated at the moment of the last look.
+    """
+    rows = Sample.objects.filter(series=series, step_s=Step.THINNED)
+    if look_back is not None:
+        rows = rows.filter(at__gte=Now() - look_back)
+    points = [_point(at, values) for at, values in rows.order_by("at").values_list("at", "values")]
+    if points and series.read_at and series.read_at.timestamp() > points[-1].at:
+        points.append(replace(points[-1], at=series.read_at.timestamp()))
+    return points
+
+
+def _point(at: Any, values: list[float | None]) -> Point:
+    known = {name: value or 0.0 for name, value in zip(_NAMES, values, strict=False)}
+    return Point(
+        at=at.timestamp(),
+        answered=known["completed"] + known["failed"],
+        input_tokens=known["input_tokens"],
+        output_tokens=known["output_tokens"],
+        phase=int(known["phase"]),
+    )
