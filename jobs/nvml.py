@@ -7,7 +7,31 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import psutil
 import pynvml
+
+# What a GPU that cannot be read has none of.
+_FIGURES = (
+    "utilization_percent",
+    "memory_used_bytes",
+    "memory_total_bytes",
+    "temperature_c",
+    "power_w",
+    "power_limit_w",
+    "clock_sm_mhz",
+    "clock_memory_mhz",
+    "throttle_reasons",
+    "energy_j",
+    "processes",
+)
+# What holds the clocks down; idling and clocks that were set on purpose are no trouble.
+_REASONS = {
+    pynvml.nvmlClocksThrottleReasonSwPowerCap: "power limit",
+    pynvml.nvmlClocksThrottleReasonHwSlowdown: "hardware slowdown",
+    pynvml.nvmlClocksThrottleReasonSwThermalSlowdown: "heat",
+    pynvml.nvmlClocksThrottleReasonHwThermalSlowdown: "heat (hardware)",
+    pynvml.nvmlClocksThrottleReasonHwPowerBrakeSlowdown: "power brake",
+}
 
 
 class NoGpu(Exception):
@@ -35,25 +59,66 @@ def _read(index: int, driver: str) -> dict[str, Any]:
     reading: dict[str, Any] = {"index": index, "name": "", "driver": driver, "error": ""}
     try:
         handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+        # The one question that every GPU answers: whoever cannot is lost.
+        uuid = str(pynvml.nvmlDeviceGetUUID(handle))
     except pynvml.NVMLError as error:
-        return {**reading, "error": str(error)}
+        return {**reading, **dict.fromkeys(_FIGURES), "error": str(error)}
     memory = _or_none(pynvml.nvmlDeviceGetMemoryInfo, handle)
     use = _or_none(pynvml.nvmlDeviceGetUtilizationRates, handle)
-    power = _or_none(pynvml.nvmlDeviceGetPowerUsage, handle)
-    limit = _or_none(pynvml.nvmlDeviceGetEnforcedPowerLimit, handle)
+    energy_mj = _or_none(pynvml.nvmlDeviceGetTotalEnergyConsumption, handle)
     return {
         **reading,
         "name": str(_or_none(pynvml.nvmlDeviceGetName, handle) or ""),
-        "uuid": str(_or_none(pynvml.nvmlDeviceGetUUID, handle) or ""),
+        "uuid": uuid,
         "utilization_percent": use.gpu if use else None,
         "memory_used_bytes": memory.used if memory else None,
         "memory_total_bytes": memory.total if memory else None,
         "temperature_c": _or_none(
             pynvml.nvmlDeviceGetTemperature, handle, pynvml.NVML_TEMPERATURE_GPU
         ),
-        "power_w": power / 1000 if power is not None else None,
-        "power_limit_w": limit / 1000 if limit is not None else None,
+        "power_w": _watts(_or_none(pynvml.nvmlDeviceGetPowerUsage, handle)),
+        "power_limit_w": _watts(_or_none(pynvml.nvmlDeviceGetEnforcedPowerLimit, handle)),
+        "clock_sm_mhz": _or_none(pynvml.nvmlDeviceGetClockInfo, handle, pynvml.NVML_CLOCK_SM),
+        "clock_memory_mhz": _or_none(pynvml.nvmlDeviceGetClockInfo, handle, pynvml.NVML_CLOCK_MEM),
+        "throttle_reasons": _throttle_reasons(handle),
+        "energy_j": energy_mj / 1000 if energy_mj is not None else None,
+        "processes": _processes(handle),
     }
+
+
+def _watts(milliwatts: int | None) -> float | None:
+    return milliwatts / 1000 if milliwatts is not None else None
+
+
+def _throttle_reasons(handle: Any) -> list[str] | None:
+    bits = _or_none(pynvml.nvmlDeviceGetCurrentClocksThrottleReasons, handle)
+    return None if bits is None else [words for bit, words in _REASONS.items() if bits & bit]
+
+
+def _processes(handle: Any) -> list[dict[str, Any]] | None:
+    """Return who uses the GPU; a process that computes and draws stands there once."""
+    found: dict[int, dict[str, Any]] = {}
+    is_known = False
+    for call in (
+        pynvml.nvmlDeviceGetComputeRunningProcesses,
+        pynvml.nvmlDeviceGetGraphicsRunningProcesses,
+    ):
+        running = _or_none(call, handle)
+        is_known = is_known or running is not None
+        for process in running or []:
+            found[process.pid] = {
+                "pid": process.pid,
+                "name": _process_name(process.pid),
+                "memory_bytes": process.usedGpuMemory,
+            }
+    return [found[pid] for pid in sorted(found)] if is_known else None
+
+
+def _process_name(pid: int) -> str:
+    try:
+        return psutil.Process(pid).name()
+    except psutil.Error:
+        return ""  # Of another container, or gone by now.
 
 
 def _or_none(call: Callable[..., Any], *args: Any) -> Any:

@@ -39,6 +39,9 @@ STEP_S = 0.2
 SWEEP_EVERY_S = 2.0
 SWEEP_REMAINS_EVERY_S = 60.0
 VALIDATE_AT_ONCE = 20
+# A sampler that ran for so long is started again at once, others after a growing pause.
+SAMPLER_LASTS_S = 10.0
+SAMPLER_PAUSE_S = 30.0
 # A batch that still validates after this time gets its bell rung again, each as often.
 VALIDATE_AGAIN_S = 10.0
 CONTROL = "control"
@@ -65,6 +68,8 @@ class Supervisor:
         self._clusters: dict[int | None, ClusterWatch] = {}
         self._slots: dict[int, EngineSlot] = {}
         self._sampler: Guarded | None = None
+        self._sampler_at = 0.0
+        self._sampler_pause_s = 0.0
         self._beat_at = 0.0
         self._swept_at = 0.0
         self._remains_swept_at = 0.0
@@ -176,10 +181,20 @@ class Supervisor:
         return list(Lane.objects.select_related("worker").filter(pk__in=self._lane_ids))
 
     def _watch_sampler(self) -> None:
+        now = time.monotonic()
         if self._sampler is not None and not self._sampler.is_running:
+            # One that ends as soon as it has begun, by a driver that hangs perhaps, is given time.
+            lasted_s = now - self._sampler.started_at
+            self._sampler_pause_s = (
+                0.0
+                if lasted_s > SAMPLER_LASTS_S
+                else min(SAMPLER_PAUSE_S, 1 + 2 * self._sampler_pause_s)
+            )
+            log.warning("sampler_ended", how=self._sampler.exit_text(), lasted_s=round(lasted_s, 1))
             self._sampler.kill()
             self._sampler = None
-        if self._sampler is None:
+            self._sampler_at = now + self._sampler_pause_s
+        if self._sampler is None and now >= self._sampler_at:
             self._sampler = Guarded(
                 command=[
                     sys.executable,

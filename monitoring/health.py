@@ -64,17 +64,24 @@ def find_faults(fleet: list[WorkerReport]) -> list[str]:
     for report in alive:
         if report.worker.draining:
             faults.append(f"worker {report.worker.name} is stopping")
+        if report.sampler_silent:
+            since = report.sampled_age_s
+            faults.append(
+                f"the sampler of {report.worker.name} has "
+                + ("not started" if since is None else f"been silent for {duration(since)}")
+            )
         for gpu in report.gpus:
             name = f"GPU {gpu.gpu.index} of {report.worker.name}"
             if gpu.stale:
                 faults.append(f"the reading of {name} is {duration(gpu.age_s)} old")
             elif gpu.gpu.error:
                 faults.append(f"{name} cannot be read")
-        faults += [
-            f"lane {lane.name} of {report.worker.name} {_what_fails(lane.kind)}"
-            for lane in report.lanes
-            if lane.failed_models  # type: ignore[attr-defined]
-        ]
+        for of_lane in report.lanes:
+            name = f"lane {of_lane.lane.name} of {report.worker.name}"
+            if of_lane.failed_models:
+                faults.append(f"{name} {_what_fails(of_lane.lane.kind)}")
+            if of_lane.unread and not report.sampler_silent:
+                faults.append(f"the engine on {name} gives no figures")
     disk = check_disk()
     return [*faults, disk] if disk else faults
 
@@ -133,20 +140,26 @@ def _worker_part(fleet: list[WorkerReport]) -> dict[str, Any]:
                 "draining": report.worker.draining,
                 "stopped": report.worker.stopped_at is not None,
                 "heartbeat_age_s": round(report.age_s, 1),
+                "sampler": "silent" if report.sampler_silent else "ok" if report.alive else "none",
+                "sampled_age_s": _rounded(report.sampled_age_s),
                 "lanes": [
                     # The engine's state is the worker's word: unknown once that falls silent.
                     {
-                        "name": lane.name,
-                        "kind": lane.kind,
-                        "engine": lane.engine_state if report.alive else "unknown",
+                        "name": of_lane.lane.name,
+                        "kind": of_lane.lane.kind,
+                        "engine": of_lane.lane.engine_state if report.alive else "unknown",
                     }
-                    for lane in report.lanes
+                    for of_lane in report.lanes
                 ],
             }
             for report in fleet
             if report.alive or report.silent
         ],
     }
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 1)
 
 
 def _queue_part() -> dict[str, Any]:

@@ -7,20 +7,13 @@ from django.db import models
 from django.db.models import Q
 
 from jobs.models import Batch, Gpu, Lane, Project, Worker
-from monitoring.quantities import SeriesKind, Step
-
-_SUBJECT = {
-    SeriesKind.HOST: "worker",
-    SeriesKind.GPU: "gpu",
-    SeriesKind.ENGINE: "lane",
-    SeriesKind.BATCH: "batch",
-}
+from monitoring.quantities import SUBJECTS, SeriesKind, Step
 
 
 def _one_subject() -> Q:
     whole = Q()
-    for kind, field in _SUBJECT.items():
-        others = {f"{other}__isnull": other != field for other in _SUBJECT.values()}
+    for kind, field in SUBJECTS.items():
+        others = {f"{other}__isnull": other != field for other in SUBJECTS.values()}
         whole |= Q(kind=kind, **others)
     return whole
 

@@ -14,6 +14,15 @@ class SeriesKind(models.TextChoices):
     BATCH = "batch"
 
 
+# The field of `Series` that names what is measured.
+SUBJECTS = {
+    SeriesKind.HOST: "worker",
+    SeriesKind.GPU: "gpu",
+    SeriesKind.ENGINE: "lane",
+    SeriesKind.BATCH: "batch",
+}
+
+
 class Step(models.IntegerChoices):
     """The seconds from one sample to the next; a batch's are thinned as they become many."""
 

@@ -11,7 +11,6 @@ from django.db import connection, transaction
 from django.db.models import QuerySet
 from django.db.models.expressions import CombinedExpression
 from django.db.models.functions import Now
-from django.utils import timezone
 
 from jobs.models import Gpu, Lane, Worker
 from jobs.states import EngineState, LaneKind
@@ -154,16 +153,27 @@ def _same_life(worker: Worker) -> QuerySet[Worker]:
     )
 
 
-def note_gpus(*, worker_id: int, note: str, readings: Sequence[dict[str, Any]]) -> None:
-    """Keep the latest reading of each GPU; `note` says why there is none, or which driver.
+def note_sampler(*, worker_id: int) -> None:
+    """Say that the worker's sampler is at work."""
+    Worker.objects.filter(pk=worker_id).update(sampled_at=Now())
 
-    A reading holds the columns of `Gpu` but for worker and time.
+
+def note_gpus(*, worker_id: int, note: str, readings: Sequence[dict[str, Any]]) -> list[int]:
+    """Keep the latest reading of each GPU; return their keys, in the order of the readings.
+
+    `note` says why there is none, or which driver. A reading holds the columns of `Gpu` but for
+    worker and time; one that failed leaves the time of the last that did not.
     """
+    keys = []
     with transaction.atomic():
-        Worker.objects.filter(pk=worker_id).update(gpu_note=note[:500], sampled_at=Now())
+        Worker.objects.filter(pk=worker_id).exclude(gpu_note=note[:500]).update(gpu_note=note[:500])
         for reading in readings:
-            Gpu.objects.update_or_create(
+            read_at = {} if reading["error"] else {"read_at": Now()}
+            gpu, _ = Gpu.objects.update_or_create(
                 worker_id=worker_id,
                 index=reading["index"],
-                defaults={**reading, "read_at": timezone.now()},
+                defaults={**reading, **read_at},
+                create_defaults={**reading, "read_at": Now()},
             )
+            keys.append(gpu.pk)
+    return keys

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from django.db import connection
@@ -26,6 +26,7 @@ from monitoring.quantities import (
     SeriesKind,
     Step,
 )
+from monitoring.services.samples import database_now
 
 # A batch of which nothing changes gets a sample now and then, so that a gap in time is one.
 UNCHANGED_EVERY_S = 30.0
@@ -49,7 +50,7 @@ def sample_batches() -> int:
 
     Returns how many samples were written. What has not changed is not written again.
     """
-    now = _database_now()
+    now = database_now()
     batches = list(
         Batch.objects.filter(
             Q(state__in=(BatchState.IN_PROGRESS, BatchState.FINALIZING, BatchState.CANCELLING))
@@ -104,13 +105,6 @@ def thin_batch_samples() -> int:
         cursor.execute(_THIN, [Step.THINNED, list(recent.values_list("pk", flat=True)), THIN_ABOVE])
         gone: int = cursor.rowcount
     return gone
-
-
-def _database_now() -> datetime:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT clock_timestamp()")
-        now: datetime = cursor.fetchone()[0]
-    return now
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""`manage.py runsampler WORKER_ID`: the GPU sampler, started by `runworker`."""
+"""`manage.py runsampler WORKER_ID`: the sampler of a host, started by `runworker`."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from jobs.sampler import sample_forever
+from monitoring.sampling.run import sample_forever
 
 
 class Command(BaseCommand):
-    help = "Read the GPUs of this host for a worker; `runworker` starts it."
+    help = "Sample GPUs, host, engines and batches for a worker; `runworker` starts it."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("worker_id", type=int)

@@ -1,0 +1,119 @@
+"""Readings and their samples: stored as they come, rolled up as they age, and pruned."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from django.db import connection, transaction
+
+from monitoring.models import Sample, Series
+from monitoring.quantities import KEEP_S, QUANTITIES, SUBJECTS, SeriesKind, Step
+
+# So many old samples go at once; a thousand series make half as many in a minute.
+PRUNE_ROWS = 5_000
+
+_ROLL_UP = """
+INSERT INTO monitoring_sample (series_id, step_s, at, values)
+SELECT series_id, %(step)s, bucket, array_agg(mean ORDER BY place)
+FROM (
+    SELECT fine.series_id, bucket, place, avg(value) AS mean
+    FROM unnest(%(series)s::bigint[]) AS wanted(id)
+    CROSS JOIN LATERAL (
+        SELECT coalesce(max(at) + make_interval(secs => %(step)s), '-infinity') AS start
+        FROM monitoring_sample WHERE series_id = wanted.id AND step_s = %(step)s
+    ) AS rolled
+    JOIN monitoring_sample AS fine ON fine.series_id = wanted.id AND fine.step_s = %(from)s
+        AND fine.at >= rolled.start
+    CROSS JOIN LATERAL date_bin(make_interval(secs => %(step)s), fine.at, 'epoch') AS bucket
+    CROSS JOIN LATERAL unnest(fine.values) WITH ORDINALITY AS one(value, place)
+    WHERE bucket + make_interval(secs => %(step)s) <= clock_timestamp()
+    GROUP BY fine.series_id, bucket, place
+) AS means
+GROUP BY series_id, bucket
+ON CONFLICT (series_id, step_s, at) DO NOTHING
+"""
+_PRUNE = """
+DELETE FROM monitoring_sample WHERE id IN (
+    SELECT id FROM monitoring_sample
+    WHERE step_s = %s AND at < clock_timestamp() - make_interval(secs => %s)
+    ORDER BY at LIMIT %s)
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """What was read of one subject (the key of its worker, GPU or lane), or why nothing was."""
+
+    subject_id: int
+    latest: dict[str, float | None] = field(default_factory=dict)
+    detail: dict[str, Any] = field(default_factory=dict)
+    error: str = ""
+
+
+def database_now() -> datetime:
+    """Return the time by the clock that all hosts share."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        now: datetime = cursor.fetchone()[0]
+    return now
+
+
+def store_readings(*, kind: SeriesKind, readings: Sequence[Reading]) -> None:
+    """Keep the latest reading of each subject and add a sample; of a failed one only why.
+
+    A failed reading leaves `read_at` as it is, so that what was read before it grows old.
+    """
+    if not readings:
+        return
+    subject = f"{SUBJECTS[kind]}_id"
+    names = [quantity.name for quantity in QUANTITIES[kind]]
+    ids = [reading.subject_id for reading in readings]
+    with transaction.atomic():
+        rows = Series.objects.filter(**{f"{subject}__in": ids})
+        known = set(rows.values_list(subject, flat=True))
+        Series.objects.bulk_create(
+            [Series(kind=kind, **{subject: pk}) for pk in ids if pk not in known],
+            ignore_conflicts=True,
+        )
+        found = dict(rows.values_list(subject, "pk"))
+        now = database_now()
+        samples = []
+        for reading in readings:
+            series = Series.objects.filter(pk=found[reading.subject_id])
+            if reading.error:
+                series.update(error=reading.error[:500])
+                continue
+            series.update(latest=reading.latest, detail=reading.detail, error="", read_at=now)
+            values = [reading.latest.get(name) for name in names]
+            samples.append(
+                Sample(series_id=found[reading.subject_id], step_s=Step.FINE, at=now, values=values)
+            )
+        Sample.objects.bulk_create(samples, ignore_conflicts=True)
+
+
+def roll_up(*, series_ids: Sequence[int]) -> int:
+    """Add the means of the minutes and quarters that are over; return how many were added.
+
+    Goes on where it stopped, however long ago, as far as finer samples are still there.
+    """
+    added = 0
+    for step, finer in ((Step.MINUTE, Step.FINE), (Step.QUARTER, Step.MINUTE)):
+        with connection.cursor() as cursor:
+            cursor.execute(
+                _ROLL_UP, {"series": list(series_ids), "step": int(step), "from": int(finer)}
+            )
+            added += cursor.rowcount
+    return added
+
+
+def prune_samples() -> int:
+    """Delete a slice of the samples that have been kept for long enough; return how many went."""
+    gone = 0
+    for step, keep_s in KEEP_S.items():
+        with connection.cursor() as cursor:
+            cursor.execute(_PRUNE, [int(step), keep_s, PRUNE_ROWS])
+            gone += cursor.rowcount
+    return gone
