@@ -22,7 +22,6 @@ from jobs.views.login import login_link
 _BATCH = r"^batches/(?P<public_id>batch_[0-9a-zA-Z]{1,58})"
 
 urlpatterns = [
-    path("", RedirectView.as_view(pattern_name="batch-list"), name="home"),
     # No address of ours but the admin's ends in a slash, so few will type it.
     path("admin", RedirectView.as_view(url="/admin/")),
     path("login", LoginView.as_view(redirect_authenticated_user=True), name="login"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import Any
 
 from django.contrib.auth.decorators import login_required
@@ -10,10 +9,9 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
-from jobs.models import ServedModel
-from jobs.services.projects import DEFAULT_PROJECT, projects_of
 from jobs.states import LIVE_STATES
 from jobs.views.access import changeable_projects, visible_batches
+from jobs.views.first_steps import first_steps
 from jobs.views.live import live_fragment
 from jobs.views.paging import page_of_batches
 from jobs.views.shown import deeds_for, show_batches
@@ -50,21 +48,5 @@ def _context(request: HttpRequest) -> dict[str, Any]:
         "only_live": only_live,
     }
     if not page.batches and not only_live:
-        context |= _first_steps(request)
+        context |= first_steps(request)
     return context
-
-
-def _first_steps(request: HttpRequest) -> dict[str, Any]:
-    """Return what the empty page needs for a command that works on this server."""
-    models = ServedModel.objects.filter(enabled=True).order_by("pk")
-    names = list(projects_of(request.user).order_by("pk").values_list("name", flat=True)[:100])
-    make_key = ".venv/bin/python manage.py createapikey first"
-    if names and DEFAULT_PROJECT not in names:
-        # With a key of the default project, this person would not see the batch.
-        make_key += f" --project {shlex.quote(names[0])}"
-    return {
-        "base_url": request.build_absolute_uri("/v1"),
-        "model_name": models.values_list("name", flat=True).first(),
-        "has_project": bool(names),
-        "key_command": f"export OPENAI_API_KEY=$({make_key})",
-    }

@@ -41,7 +41,7 @@
       const seconds = (now - at) / 1000;
       const old = element.hasAttribute("data-stale") || !(seconds <= Number(element.dataset.staleAfter));
       element.classList.toggle("aged", old);
-      const text = !old ? "" : at ? `no reading for ${age(seconds).replace(" ago", "").replace("now", "a moment")}` : "no reading yet";
+      const text = !old ? `read ${age(Math.max(0, seconds))}` : at ? `no reading for ${age(seconds).replace(" ago", "").replace("now", "a moment")}` : "no reading yet";
       for (const words of element.querySelectorAll("[data-age-words]")) {
         if (words.closest("[data-stale-after]") !== element) continue;
         if (words.textContent !== text) words.textContent = text;

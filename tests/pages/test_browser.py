@@ -203,7 +203,8 @@ def test_nothing_overflows(open_page, live_server, project, width):
             "/batches",
             f"/batches/{batch.public_id}",
             f"/batches/{failed.public_id}",
-            "/status",
+            "/",
+            "/monitor",
         ):
             page.goto(live_server.url + address)
             over = page.evaluate("document.documentElement.scrollWidth - innerWidth")
@@ -218,8 +219,8 @@ def test_nothing_overflows(open_page, live_server, project, width):
 def test_on_a_phone_the_sidebar_folds(open_page, live_server):
     with open_page(viewport={"width": 390, "height": 844}) as page:
         page.goto(f"{live_server.url}/batches")
-        link = page.get_by_role("link", name="Status")
+        link = page.get_by_role("link", name="Monitor")
         expect(link).to_be_hidden()
         page.get_by_role("button", name="Menu").click()
         link.click()
-        expect(page.get_by_role("heading", name="Status")).to_be_visible()
+        expect(page.get_by_role("heading", name="Monitor")).to_be_visible()
