@@ -104,9 +104,11 @@ def percent(part: int, whole: int) -> str:
 
 
 @register.filter
-def share(part: float, whole: float) -> str:
+def share(part: float | str | None, whole: float | str | None) -> str:
     """Write how much of a bar a measured value fills, from 0 to 100."""
-    return f"{min(100.0, max(0.0, part / whole * 100)):.1f}" if whole else "0"
+    if not isinstance(part, int | float) or not isinstance(whole, int | float) or not whole:
+        return "0"
+    return f"{min(100.0, max(0.0, part / whole * 100)):.1f}"
 
 
 @register.simple_tag

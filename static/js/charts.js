@@ -101,6 +101,7 @@
       this.caption = figure.querySelector("figcaption")?.textContent.trim() || this.lines[0].label;
       this.plotBox = make("div", "chart-plot");
       this.plotBox.setAttribute("role", "img");
+      this.plotBox.style.height = `${this.height}px`;
       this.note = make("p", "chart-note", "Reading…");
       figure.append(this.plotBox);
       if (!this.spark) {
@@ -229,7 +230,7 @@
       this.named_ = named;
       const { spark } = this;
       const stepped = "rate" in this.figure.dataset ? uPlot.paths.stepped({ align: -1 }) : undefined;
-      const axis = { stroke: () => variable("--tblr-secondary-color"), grid: { stroke: () => variable("--chart-grid"), width: 1 }, ticks: { show: false }, font: "11px system-ui, sans-serif", labelFont: "11px system-ui, sans-serif" };
+      const axis = { stroke: () => variable("--chart-text"), grid: { stroke: () => variable("--chart-grid"), width: 1 }, ticks: { show: false }, font: "11px system-ui, sans-serif", labelFont: "11px system-ui, sans-serif" };
       const ends = (u, low, high) => {
         if (this.max !== null) return [this.min, this.max];
         return [Math.min(this.min, low ?? 0), high > 0 ? high * 1.08 : 1];
@@ -243,7 +244,7 @@
           cursor: { show: !spark, drag: { x: false, y: false }, points: { size: 6 } },
           scales: { x: { range: (u, low, high) => this.ends(low, high) }, y: { range: ends } },
           axes: spark ? [{ show: false }, { show: false }] : [
-            { ...axis, space: 70, size: 28 },
+            { ...axis, space: 60, size: 26, values: (u, ticks) => ticks.map((at) => this.moment(at)) },
             { ...axis, size: 46, space: 34, label: this.unit || "count", labelSize: 18, labelGap: 2, values: (u, ticks) => ticks.map((tick) => this.tick(tick)) },
           ],
           series: [
@@ -265,6 +266,12 @@
         data,
         this.plotBox,
       );
+    }
+    moment(at) {
+      const span = this.plot ? this.plot.scales.x.max - this.plot.scales.x.min : 900;
+      const time = new Date(at * 1000);
+      if (span > 2 * 86400) return time.toLocaleDateString("en-GB", { day: "numeric", month: "short" });
+      return time.toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit", ...(span < 300 && { second: "2-digit" }) });
     }
     tick(value) {
       return Math.abs(value) >= 10000 ? `${number(value / 1000)} k` : number(value);

@@ -31,7 +31,7 @@
 
   // `data-stale-after="6" data-read-at="ISO TIME"`: a figure that is no longer true does not look as
   // if it were. Once its source is older than that, the element gets the class `aged`, and what
-  // it holds of `data-age-words` says for how long there was no reading. It needs no answer of the
+  // it holds of `data-age-words` says for how long there was no reading (or what else that names). It needs no answer of the
   // server, so that it holds while that is away too. `data-stale` is the server's own word for the
   // same, by the database's clock: it counts even where the reader's clock says otherwise.
   const showStale = () => {
@@ -41,9 +41,13 @@
       const seconds = (now - at) / 1000;
       const old = element.hasAttribute("data-stale") || !(seconds <= Number(element.dataset.staleAfter));
       element.classList.toggle("aged", old);
-      const text = !old ? `read ${age(Math.max(0, seconds))}` : at ? `no reading for ${age(seconds).replace(" ago", "").replace("now", "a moment")}` : "no reading yet";
       for (const words of element.querySelectorAll("[data-age-words]")) {
         if (words.closest("[data-stale-after]") !== element) continue;
+        const noun = words.dataset.ageWords;
+        const since = age(Math.max(0, seconds));
+        const text = !old
+          ? `${noun || "read"} ${since}`
+          : at ? `no ${noun || "reading"} for ${since.replace(" ago", "").replace("now", "a moment")}` : `no ${noun || "reading"} yet`;
         if (words.textContent !== text) words.textContent = text;
       }
     }
