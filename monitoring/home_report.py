@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
-from django.db.models import Q, QuerySet, Sum
+from django.db.models import Count, Q, QuerySet, Sum
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -83,8 +83,7 @@ def report_home(batches: QuerySet[Batch]) -> HomeReport:
     )
     moves = Q(pk__in=at_work) | Q(state__in=(BatchState.FINALIZING, BatchState.CANCELLING))
     alive = batches.filter(state__in=LIVE_STATES)
-    running = alive.filter(moves).count()
-    total = alive.count()
+    counts = alive.aggregate(all=Count("pk"), running=Count("pk", filter=moves))
     live = list(
         rows.filter(moves, state__in=LIVE_STATES).order_by("-priority", "pk")[:RUNNING_SHOWN]
     )
@@ -104,8 +103,8 @@ def report_home(batches: QuerySet[Batch]) -> HomeReport:
             )
             for batch in live
         ],
-        running=running,
-        waiting=total - running,
+        running=counts["running"],
+        waiting=counts["all"] - counts["running"],
         ended=[(batch, shown[batch.pk]) for batch in ended],
         is_new=not live and not ended,
     )

@@ -240,7 +240,7 @@
           width: this.plotBox.clientWidth,
           height: this.height,
           legend: { show: false },
-          padding: spark ? [2, 0, 2, 0] : [8, 8, 0, 0],
+          padding: spark ? [2, 0, 2, 0] : [8, 18, 0, 0],
           cursor: { show: !spark, drag: { x: false, y: false }, points: { size: 6 } },
           scales: { x: { range: (u, low, high) => this.ends(low, high) }, y: { range: ends } },
           axes: spark ? [{ show: false }, { show: false }] : [
