@@ -130,6 +130,12 @@ def report_fleet() -> list[WorkerReport]:
     return [_report(worker, readings) for worker in workers]
 
 
+def present(fleet: list[WorkerReport]) -> list[WorkerReport]:
+    """Return the workers that pages show, by name: those alive, and those that just went."""
+    shown = [report for report in fleet if report.alive or report.silent]
+    return sorted(shown, key=lambda report: report.worker.name)
+
+
 def _report(worker: Any, readings: dict[tuple[str, int], Reading]) -> WorkerReport:
     return WorkerReport(
         worker=worker,

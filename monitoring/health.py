@@ -72,10 +72,10 @@ def find_faults(fleet: list[WorkerReport]) -> list[str]:
             )
         for gpu in report.gpus:
             name = f"GPU {gpu.gpu.index} of {report.worker.name}"
-            if gpu.stale:
-                faults.append(f"the reading of {name} is {duration(gpu.age_s)} old")
-            elif gpu.gpu.error:
+            if gpu.gpu.error:
                 faults.append(f"{name} cannot be read")
+            elif gpu.stale:
+                faults.append(f"the reading of {name} is {duration(gpu.age_s)} old")
         for of_lane in report.lanes:
             name = f"lane {of_lane.lane.name} of {report.worker.name}"
             if of_lane.failed_models:

@@ -40,7 +40,7 @@ def engine_log(request: HttpRequest, lane_id: int) -> HttpResponse:
         written_at, lines = None, []  # Another host's, or none yet; the page says where it is.
     context = {
         "lane": lane,
-        "file": f"var/log/{name}",
+        "file": f"log/{name}",
         "written_at": written_at,
         "text": "\n".join(lines),
         "stale_after_s": STALE_AFTER_S,

@@ -15,7 +15,7 @@ from jobs.states import LaneKind
 from jobs.views.access import visible_batches
 from jobs.views.first_steps import first_steps
 from jobs.views.live import live_fragment
-from monitoring.fleet_report import WorkerReport, report_fleet
+from monitoring.fleet_report import WorkerReport, present, report_fleet
 from monitoring.health import find_faults
 from monitoring.home_report import report_home, report_throughput, report_today
 from monitoring.quantities import STALE_AFTER_S
@@ -44,7 +44,7 @@ def _engines(fleet: list[WorkerReport]) -> int:
 
 def _context(request: HttpRequest) -> dict[str, Any]:
     fleet = report_fleet()
-    shown = sorted((r for r in fleet if r.alive or r.silent), key=lambda r: r.worker.name)
+    shown = present(fleet)
     report = report_home(visible_batches(request.user))
     context = {
         "report": report,

@@ -11,7 +11,7 @@ from django.views.decorators.http import require_safe
 
 from jobs.services.fleet import STALE_AFTER_S as WORKER_STALE_AFTER_S
 from jobs.views.live import live_fragment
-from monitoring.fleet_report import report_fleet
+from monitoring.fleet_report import present, report_fleet
 from monitoring.health import find_faults
 from monitoring.quantities import STALE_AFTER_S
 from monitoring.queue_report import report_queue
@@ -36,7 +36,7 @@ def monitor_live(request: HttpRequest) -> HttpResponse:
 
 def _context(request: HttpRequest) -> dict[str, Any]:
     fleet = report_fleet()
-    shown = sorted((r for r in fleet if r.alive or r.silent), key=lambda r: r.worker.name)
+    shown = present(fleet)
     wanted = request.GET.get("range", "")
     wanted = wanted if wanted in RANGES else "15m"
     return {

@@ -30,10 +30,11 @@
   document.addEventListener("vbatch:patched", showTimes);
 
   // `data-stale-after="6" data-read-at="ISO TIME"`: a figure that is no longer true does not look as
-  // if it were. Once its source is older than that, the element gets the class `aged`, and what
-  // it holds of `data-age-words` says for how long there was no reading (or what else that names). It needs no answer of the
-  // server, so that it holds while that is away too. `data-stale` is the server's own word for the
-  // same, by the database's clock: it counts even where the reader's clock says otherwise.
+  // if it were. Once its source is older than that, the element gets the class `aged`, and what it
+  // holds of `data-age-words` says for how long there was no reading (or what else that names). It
+  // needs no answer of the server, so that it holds while that is away too. `data-stale` is the
+  // server's own word for the same, by the database's clock: it counts even where the reader's
+  // clock says otherwise.
   const showStale = () => {
     const now = Date.now() + offset;
     for (const element of document.querySelectorAll("[data-stale-after]")) {
@@ -96,15 +97,7 @@
     if (link && getSelection().isCollapsed) link.click();
   });
   document.addEventListener("keydown", (event) => {
-    const typing = event.target.closest("input, textarea, select, [contenteditable]");
-    const search = document.querySelector("[data-search]");
-    if (search && ((event.key === "/" && !typing) || (event.key === "k" && (event.ctrlKey || event.metaKey)))) {
-      event.preventDefault();
-      search.focus();
-      search.select();
-    }
     if (event.key !== "Escape") return;
-    if (event.target === search) search.blur();
     for (const menu of document.querySelectorAll("details[data-menu][open]")) menu.open = false;
   });
 })();
