@@ -38,6 +38,16 @@ def count(value: int | None) -> SafeString:
 
 
 @register.filter
+def per_second(value: float | None) -> str:
+    """Write a rate with three digits that count: 0.25, 12.3, 4,321, 51.2 k."""
+    if value is None:
+        return DASH
+    if value >= 100:
+        return rounded(round(value))
+    return f"{float(f'{value:.3g}'):g}"
+
+
+@register.filter
 def duration(seconds: float | None) -> str:
     """Write a duration in its two largest units: 4 min 12 s."""
     if seconds is None:
