@@ -16,6 +16,7 @@ from jobs.views.batch_deeds import (
 )
 from jobs.views.batch_detail import batch_detail, batch_detail_live
 from jobs.views.batch_list import batch_list, batch_list_live
+from jobs.views.bulk_deeds import batches_bulk
 from jobs.views.downloads import batch_file
 from jobs.views.login import login_link
 
@@ -30,6 +31,7 @@ urlpatterns = [
     path("logout", LogoutView.as_view(next_page="login"), name="logout"),
     path("batches", batch_list, name="batch-list"),
     path("batches/live", batch_list_live, name="batch-list-live"),
+    path("batches/bulk/<str:verb>", batches_bulk, name="batches-bulk"),
     re_path(rf"{_BATCH}$", batch_detail, name="batch-detail"),
     re_path(rf"{_BATCH}/live$", batch_detail_live, name="batch-detail-live"),
     re_path(rf"{_BATCH}/cancel$", batch_cancel, name="batch-cancel"),

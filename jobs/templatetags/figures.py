@@ -8,6 +8,8 @@ from django import template
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from jobs.models import Batch
+
 register = template.Library()
 
 DASH = "–"
@@ -91,3 +93,10 @@ def percent(part: int, whole: int) -> str:
 def icon(name: str) -> SafeString:
     """Draw an icon of the sprite; the word beside it says what it means."""
     return format_html('<svg class="icon" aria-hidden="true"><use href="#i-{}"></use></svg>', name)
+
+
+@register.filter
+def lasted(batch: Batch) -> float | None:
+    """Return the seconds from a batch's creation to its end; None while it lives."""
+    ended = batch.ended_at
+    return None if ended is None else (ended - batch.created_at).total_seconds()
