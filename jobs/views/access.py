@@ -15,6 +15,7 @@ from jobs.services.batches import overdue_batches, settle_batch
 from jobs.services.projects import projects_of
 
 SETTLE_FOR_S = 0.1
+_CHANGING = (Role.OWNER, Role.MEMBER)
 
 
 def visible_batches(user: Any, projects: Sequence[Project] | None = None) -> QuerySet[Batch]:
@@ -64,7 +65,12 @@ def changeable_projects(user: Any, batches: Sequence[Batch]) -> set[int]:
     projects = {batch.project_id for batch in batches}
     if user.is_superuser:
         return projects
-    found = Membership.objects.filter(
-        user=user, project__in=projects, role__in=(Role.OWNER, Role.MEMBER)
-    )
+    found = Membership.objects.filter(user=user, project__in=projects, role__in=_CHANGING)
     return set(found.values_list("project_id", flat=True))
+
+
+def may_change_any(user: Any) -> bool:
+    """Say whether there is any project whose batches a person may change."""
+    return bool(
+        user.is_superuser or Membership.objects.filter(user=user, role__in=_CHANGING).exists()
+    )

@@ -12,7 +12,7 @@ from django.views.decorators.http import require_GET
 
 from jobs.models import Project, ServedModel
 from jobs.services.projects import DEFAULT_PROJECT, projects_of
-from jobs.views.access import changeable_projects, visible_batches
+from jobs.views.access import changeable_projects, may_change_any, visible_batches
 from jobs.views.list_filters import SHOW, SINCE, Filters
 from jobs.views.live import live_fragment
 from jobs.views.paging import Page, page_of_batches
@@ -49,7 +49,10 @@ COLUMNS = (
 @require_GET
 @login_required
 def batch_list(request: HttpRequest) -> HttpResponse:
-    return render(request, "jobs/batch_list.html", _context(request))
+    context = _context(request)
+    choices = _choices(context["filters"], context["projects"])
+    choices["may_pick"] = may_change_any(request.user)
+    return render(request, "jobs/batch_list.html", {**context, **choices})
 
 
 @require_GET
@@ -83,8 +86,7 @@ def _context(request: HttpRequest) -> dict[str, Any]:
         "hidden_columns": " ".join(column.name for column in COLUMNS if not column.shown),
         "previous": filters.address(after=page.previous) if page.previous else "",
         "next": filters.address(before=page.next) if page.next else "",
-        "may_change": bool(ours),
-        **_choices(filters, projects),
+        "projects": projects,
     }
     if not page.batches and not filters.narrows:
         context |= _first_steps(request, projects)
