@@ -13,6 +13,7 @@ urlpatterns = [
     path("metrics", routes.metrics, name="metrics"),
     path("api/running-jobs", routes.running_jobs_view, name="running-jobs"),
     path("api/limits", routes.limits_view, name="limits"),
+    path("api/gpu", routes.gpu_view, name="gpu"),
     path("api/series", series.series_view, name="series"),
     path("estimate", series.estimate_view, name="estimate"),
     path("status", status.status, name="status"),

@@ -148,6 +148,12 @@ GPUS = env.str("VBATCH_GPUS", "")
 LEASE_S = env.float("VBATCH_LEASE_S", 15.0, validate=_seconds)
 DRAIN_S = env.float("VBATCH_DRAIN_S", 25.0, validate=_seconds)
 
+# No engine starts on a GPU that is hotter, or on one where others left it too little memory.
+GPU_GATE = env.bool("VBATCH_GPU_GATE", True)
+GPU_MAX_TEMPERATURE_C = env.float(
+    "VBATCH_GPU_MAX_TEMPERATURE_C", 85.0, validate=validate.Range(min=0, max=150)
+)
+
 _time_zone = env.str("VBATCH_TIME_ZONE", "UTC")
 _database_url = env.str("DATABASE_URL", "")
 _secret_key = env.str("VBATCH_SECRET_KEY", "")

@@ -13,12 +13,14 @@ from django.conf import settings
 from jobs.engines.command import engine_command, engine_env, max_num_seqs
 from jobs.engines.environment import engine_environment
 from jobs.engines.folder import fresh_folder
+from jobs.engines.gate import check_gate
 from jobs.engines.health import HealthProbe
 from jobs.engines.log import failure_reason, phase, rotate, tail
 from jobs.engines.sources import check_there
 from jobs.guarded import Guarded
 from jobs.models import Gpu, Lane, ServedModel
 from jobs.services.lanes import (
+    hold_back,
     note_engine_ready,
     note_load_failure,
     set_engine,
@@ -33,6 +35,7 @@ KILL_WAIT_S = 2.0
 # An engine that answers nothing at all for so long is taken for hung and killed.
 SILENT_S = 120.0
 PROGRESS_EVERY_S = 1.0
+GATE_EVERY_S = 1.0
 # A new worker's first reading of its GPUs comes within two or three seconds.
 READING_WAIT_S = 10.0
 
@@ -51,6 +54,7 @@ class EngineSlot:
         self._looked_at = 0.0
         self._log = Path()
         self._is_ready = False
+        self._gate_at = float("-inf")
         self._unread_until = time.monotonic() + READING_WAIT_S
 
     def step(self, lane: Lane, *, draining: bool) -> None:
@@ -103,6 +107,8 @@ class EngineSlot:
             )
             return
         gpus = lane.gpus if lane.kind == LaneKind.GPU else []
+        if gpus and self._is_held_back(lane, gpus, model.engine_args):
+            return
         gpu = _smallest_gpu(lane, gpus)
         if gpus and gpu is None and time.monotonic() < self._unread_until:
             return  # How much the engine can run at once is not known yet.
@@ -164,6 +170,16 @@ class EngineSlot:
         self._probe = HealthProbe(str(socket))
         set_engine(lane_id=lane.pk, generation=self._generation, engine_pid=self._process.pid)
         log.info("engine_starting", lane=self._lane_id, model=model.name, pid=self._process.pid)
+
+    def _is_held_back(self, lane: Lane, gpus: Sequence[int], engine_args: str) -> bool:
+        """Look at the gate, once a second, and write down what it waits for."""
+        if time.monotonic() - self._gate_at < GATE_EVERY_S:
+            return True
+        self._gate_at = time.monotonic()
+        reason = check_gate(worker_id=lane.worker_id, gpus=gpus, engine_args=engine_args)
+        if (reason or "") != lane.start_held_back:
+            hold_back(lane_id=lane.pk, reason=reason or "")
+        return reason is not None
 
     def _look_at_start(self) -> None:
         assert self._process is not None and self._probe is not None

@@ -111,6 +111,7 @@ def register_worker(
                     "engine_state": EngineState.STOPPED,
                     "engine_progress": "",
                     "engine_error": "",
+                    "start_held_back": "",
                     "engine_socket": "",
                     "engine_pid": None,
                 },

@@ -100,7 +100,12 @@ def end_task(*, lane_id: int, token: str) -> None:
 
 def want_model(*, lane_id: int, model_id: int | None) -> None:
     """Say which model the lane's engine shall hold; the supervisor acts on it."""
-    Lane.objects.filter(pk=lane_id).update(wanted_model_id=model_id)
+    Lane.objects.filter(pk=lane_id).update(wanted_model_id=model_id, start_held_back="")
+
+
+def hold_back(*, lane_id: int, reason: str) -> None:
+    """Say what the start of the lane's engine waits for; nothing, once it may start."""
+    Lane.objects.filter(pk=lane_id).update(start_held_back=reason[:500])
 
 
 def set_engine(*, lane_id: int, generation: int, **fields: Any) -> bool:
@@ -123,6 +128,7 @@ def start_engine(
         engine_state=EngineState.STARTING,
         engine_progress="starting",
         engine_error="",
+        start_held_back="",
         engine_socket=socket,
         engine_version=version,
         engine_max_num_seqs=max_num_seqs,

@@ -128,6 +128,9 @@ def _lane_reason(model: ServedModel, fleet: _Fleet) -> str | None:
             past = failures.get(lane.pk)
             again = f" (the last try failed: {past.last_error})" if past else ""
             return f"the engine on {lane} to start: {lane.engine_progress}{again}"
+    for lane in found:
+        if lane.wanted_model_id == model.pk and lane.start_held_back:
+            return lane.start_held_back
     if failures and len(failures) == len(found):
         first = min(failures.values(), key=lambda known: known.retry_at or timezone.now())
         when = first.retry_at.isoformat(timespec="seconds") if first.retry_at else "soon"

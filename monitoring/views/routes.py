@@ -10,6 +10,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from monitoring.access import bearer_key, is_near, unauthorised, visible_projects
 from monitoring.fleet_report import report_fleet
+from monitoring.gpu_report import gpu_report
 from monitoring.health import health, without_database
 from monitoring.limits_report import limits_report
 from monitoring.metrics import exposition
@@ -58,6 +59,13 @@ def health_view(request: HttpRequest) -> HttpResponse:
 def running_jobs_view(request: HttpRequest) -> HttpResponse:
     projects = visible_projects(request)
     return unauthorised() if projects is None else JsonResponse(running_jobs(projects))
+
+
+@never_cache
+@require_safe
+def gpu_view(request: HttpRequest) -> HttpResponse:
+    projects = visible_projects(request)
+    return unauthorised() if projects is None else JsonResponse(gpu_report(projects))
 
 
 @never_cache

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from jobs.engines import slot as slot_module
 from jobs.engines.environment import engine_environment
+from jobs.engines.gate import memory_share
 from jobs.engines.slot import EngineSlot
-from jobs.models import Lane
+from jobs.models import Gpu, Lane
 from jobs.services.fleet import note_gpus
 from jobs.services.lanes import want_model
 from jobs.services.served_models import save_model
@@ -22,6 +25,9 @@ READING = {
     "name": "NVIDIA H200",
     "driver": "580",
     "memory_total_bytes": 140 * 1024**3,
+    "memory_used_bytes": 0,
+    "temperature_c": 40,
+    "error": "",
 }
 
 
@@ -50,7 +56,14 @@ def step(slot: EngineSlot, lane: Lane) -> Lane:
     return Lane.objects.get(pk=lane.pk)
 
 
+@pytest.fixture(autouse=True)
+def _look_at_the_gate_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slot_module, "GATE_EVERY_S", 0.0)
+
+
 def test_an_engine_waits_for_the_first_reading_of_its_gpu(slot: EngineSlot, gpu_lane: Lane) -> None:
+    held = step(slot, gpu_lane)
+    assert held.start_held_back == "a first reading of its GPUs"
     assert step(slot, gpu_lane).engine_state == EngineState.STOPPED
     note_gpus(worker_id=gpu_lane.worker_id, note="", readings=[READING])
     started = step(slot, gpu_lane)
@@ -58,11 +71,73 @@ def test_an_engine_waits_for_the_first_reading_of_its_gpu(slot: EngineSlot, gpu_
     assert started.engine_max_num_seqs == 1_024
 
 
-def test_an_engine_starts_without_a_reading_that_does_not_come(
-    slot: EngineSlot, gpu_lane: Lane, monkeypatch: pytest.MonkeyPatch
+def test_without_the_gate_an_engine_starts_though_no_reading_comes(
+    slot: EngineSlot, gpu_lane: Lane, monkeypatch: pytest.MonkeyPatch, settings: Any
 ) -> None:
+    settings.GPU_GATE = False
     later = slot_module.time.monotonic() + slot_module.READING_WAIT_S + 1
     monkeypatch.setattr(slot_module.time, "monotonic", lambda: later)
     started = step(slot, gpu_lane)
     assert started.engine_state == EngineState.STARTING
     assert started.engine_max_num_seqs == 256
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"temperature_c": 91}, "GPU 0 of {worker} to cool down: it has 91 °C"),
+        (
+            {
+                "memory_used_bytes": 60 * 1024**3,
+                "processes": [{"pid": 4711, "name": "python", "memory_bytes": 60 * 1024**3}],
+            },
+            "80.0 GiB of 140.0 GiB are free, the engine takes 128.8 GiB; others hold 60.0 GiB "
+            "(python 4711: 60.0 GiB)",
+        ),
+        ({"error": "GPU is lost"}, "GPU 0 of {worker}, which cannot be read: GPU is lost"),
+    ],
+)
+def test_a_start_is_held_back_says_why_and_comes_once_it_can(
+    slot: EngineSlot, gpu_lane: Lane, change: dict[str, Any], words: str
+) -> None:
+    worker = gpu_lane.worker
+    note_gpus(worker_id=worker.pk, note="", readings=[{**READING, **change}])
+    held = step(slot, gpu_lane)
+    assert held.engine_state == EngineState.STOPPED
+    assert words.format(worker=worker.name) in held.start_held_back
+    assert not held.known_models.exists()
+    note_gpus(worker_id=worker.pk, note="", readings=[READING])
+    started = step(slot, gpu_lane)
+    assert (started.engine_state, started.start_held_back) == (EngineState.STARTING, "")
+
+
+def test_an_old_reading_opens_no_gate(slot: EngineSlot, gpu_lane: Lane) -> None:
+    note_gpus(worker_id=gpu_lane.worker_id, note="", readings=[READING])
+    Gpu.objects.update(read_at=timezone.now() - timedelta(seconds=8))
+    assert "is 8 s old" in step(slot, gpu_lane).start_held_back
+
+
+def test_a_model_that_is_wanted_no_more_waits_for_nothing(slot: EngineSlot, gpu_lane: Lane) -> None:
+    assert step(slot, gpu_lane).start_held_back
+    want_model(lane_id=gpu_lane.pk, model_id=None)
+    assert step(slot, gpu_lane).start_held_back == ""
+
+
+def test_a_cpu_has_no_gate(slot: EngineSlot, gpu_lane: Lane) -> None:
+    Lane.objects.update(kind=LaneKind.CPU, gpus=[])
+    assert step(slot, gpu_lane).engine_state == EngineState.STARTING
+
+
+@pytest.mark.parametrize(
+    ("engine_args", "share"),
+    [
+        ("", 0.92),
+        ("--gpu-memory-utilization 0.5", 0.5),
+        ("--max-model-len 8 --gpu_memory_utilization=0.25", 0.25),
+        ("--gpu-memory-utilization lots", 0.92),
+    ],
+)
+def test_the_memory_that_is_wanted_is_what_the_engine_will_ask_for(
+    engine_args: str, share: float
+) -> None:
+    assert memory_share(engine_args) == share

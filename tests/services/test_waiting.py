@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from jobs.models import Batch
+from jobs.models import Batch, Lane
 from jobs.services.chunks import claim_chunks
 from jobs.services.served_models import save_model
 from jobs.services.waiting import waiting_for, waiting_for_each
@@ -72,3 +72,9 @@ def test_saying_it_costs_the_same_however_many_wait(
     with django_assert_num_queries(QUERIES):
         found = waiting_for_each(batches)
     assert found[ids[-1]].startswith(f"{count - 1} batch")
+
+
+def test_a_start_that_is_held_back_says_why(make_batch, model, lane):
+    batch = make_batch(2)
+    Lane.objects.update(wanted_model=model, start_held_back="GPU 0 of h to cool down: it has 91 °C")
+    assert reasons(batch) == ["GPU 0 of h to cool down: it has 91 °C"]
