@@ -58,6 +58,7 @@ def show_figures(batch: Batch) -> dict[str, Any]:
         "batch": batch,
         "figures": figures,
         "stale_after_s": round(STALE_AFTER_S),
+        "is_measured": _is_measured(batch, figures),
         "is_at_work": batch.state == BatchState.IN_PROGRESS and batch.paused_at is None,
         "wait_s": _seconds_between(batch.created_at, batch.first_response_at),
         "work_s": _seconds_between(batch.first_response_at, batch.last_response_at),
@@ -66,6 +67,13 @@ def show_figures(batch: Batch) -> dict[str, Any]:
         "reasons": _reasons(figures),
         "errors": _errors(batch, figures.errors),
     }
+
+
+def _is_measured(batch: Batch, figures: BatchFigures) -> bool:
+    """Say whether there is, or will be, anything that was measured here."""
+    if not batch.total or batch.imported_at is not None:
+        return False
+    return batch.is_live or bool(figures.phases) or batch.first_response_at is not None
 
 
 def _seconds_between(start: Any, end: Any) -> float | None:

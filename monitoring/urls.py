@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.urls import path, re_path
 
 from jobs.urls import BATCH
-from monitoring.views import batch_figures, batch_object, routes, series, status
+from monitoring.views import batch_figures, routes, series, status
 
 urlpatterns = [
     path("healthz", routes.healthz, name="healthz"),
@@ -18,7 +18,6 @@ urlpatterns = [
     path("api/series", series.series_view, name="series"),
     path("estimate", series.estimate_view, name="estimate"),
     re_path(rf"{BATCH}/figures$", batch_figures.batch_figures, name="batch-figures"),
-    re_path(rf"{BATCH}/object$", batch_object.batch_object_view, name="batch-object"),
     path("status", status.status, name="status"),
     path("status/live", status.status_live, name="status-live"),
 ]

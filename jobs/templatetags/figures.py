@@ -8,6 +8,8 @@ from django import template
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from jobs.models import Batch
+
 register = template.Library()
 
 DASH = "–"
@@ -61,6 +63,14 @@ def duration(seconds: float | None) -> str:
     return " ".join(parts[:2]) or "0 s"
 
 
+@register.filter
+def roughly(seconds: float) -> str:
+    """Write an estimated duration, as exact as an estimate can be: 12 min, never 12 min 3 s."""
+    steps = ((120, 5), (600, 10), (7_200, 60), (172_800, 600))
+    step = next((step for below, step in steps if seconds < below), 3_600)
+    return duration(max(step, round(seconds / step) * step))
+
+
 @register.simple_tag
 def moment(value: datetime | None) -> SafeString:
     """Write a time; the page turns it into a relative one, with the absolute one on hover."""
@@ -101,3 +111,10 @@ def percent(part: int, whole: int) -> str:
 def icon(name: str) -> SafeString:
     """Draw an icon of the sprite; the word beside it says what it means."""
     return format_html('<svg class="icon" aria-hidden="true"><use href="#i-{}"></use></svg>', name)
+
+
+@register.filter
+def lasted(batch: Batch) -> float | None:
+    """Return the seconds from a batch's creation to its end; None while it lives."""
+    ended = batch.ended_at
+    return None if ended is None else (ended - batch.created_at).total_seconds()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import Any
 
 import msgspec
 from django.contrib.auth.decorators import login_required
@@ -12,19 +13,36 @@ from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_GET
 
 from jobs.models import BatchRequest
+from jobs.objects import batch_object
+from jobs.services.waiting import waiting_for
 from jobs.views.access import access_batch
 from jobs.views.answers import is_hidden
 
 SHOWN_MAX = 100_000
 
 
-def pretty(raw: bytes) -> tuple[str, int]:
-    """Return the beginning of JSON, indented, and how many characters it has as a whole."""
+def _shown(raw: bytes) -> dict[str, Any]:
+    """Return the beginning of JSON, indented, and how long it is as a whole."""
+    size = len(raw)
     with suppress(msgspec.DecodeError, RecursionError):
         # It moves white space alone: numbers and escapes stay as they came.
         raw = msgspec.json.format(raw, indent=2)
     text = raw.decode("utf-8", "replace")
-    return text[:SHOWN_MAX], len(text)
+    return {
+        "text": text[:SHOWN_MAX],
+        "chars": len(text),
+        "is_cut": len(text) > SHOWN_MAX,
+        "bytes": size,
+    }
+
+
+@require_GET
+@login_required
+def batch_raw(request: HttpRequest, public_id: str) -> HttpResponse:
+    """Show a batch as the API gives it."""
+    batch = access_batch(request.user, public_id)
+    raw = msgspec.json.encode(batch_object(batch, waiting_for=waiting_for(batch)))
+    return render(request, "jobs/_raw.html", _shown(raw))
 
 
 @require_GET
@@ -51,6 +69,5 @@ def line_raw(request: HttpRequest, public_id: str, position: str, part: str) -> 
         response["Content-Disposition"] = str(content_disposition_header(True, name))
         response["Cache-Control"] = "private, no-store"
         return response
-    text, chars = pretty(raw)
-    context = {"text": text, "chars": chars, "is_cut": chars > len(text), "bytes": len(raw)}
-    return render(request, "jobs/_raw.html", {**context, "download": f"{request.path}?download=1"})
+    context = {**_shown(raw), "download": f"{request.path}?download=1"}
+    return render(request, "jobs/_raw.html", context)

@@ -1,4 +1,4 @@
-"""The figures of a batch, as a part of its page."""
+"""What monitoring adds to the page of a batch: its figures, and its course as charts."""
 
 from __future__ import annotations
 
@@ -12,6 +12,6 @@ from monitoring.figures_shown import show_figures
 register = template.Library()
 
 
-@register.inclusion_tag("monitoring/_batch_figures.html")
+@register.inclusion_tag("monitoring/_batch_live.html")
 def batch_figures(batch: Batch) -> dict[str, Any]:
     return show_figures(batch)
