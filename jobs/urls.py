@@ -26,7 +26,6 @@ BATCH = r"^batches/(?P<public_id>batch_[0-9a-zA-Z]{1,58})"
 _LINE = rf"{BATCH}/lines/(?P<position>[0-9]{{1,9}})"
 
 urlpatterns = [
-    path("", RedirectView.as_view(pattern_name="batch-list"), name="home"),
     # No address of ours but the admin's ends in a slash, so few will type it.
     path("admin", RedirectView.as_view(url="/admin/")),
     path("login", LoginView.as_view(redirect_authenticated_user=True), name="login"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -37,6 +38,18 @@ def read_points(series: Series, *, look_back: timedelta | None = None) -> list[P
     points = [_point(at, values) for at, values in rows.order_by("at").values_list("at", "values")]
     if points and series.read_at and series.read_at.timestamp() > points[-1].at:
         points.append(replace(points[-1], at=series.read_at.timestamp()))
+    return points
+
+
+def read_points_of_each(each: Sequence[Series], *, look_back: timedelta) -> dict[int, list[Point]]:
+    """Return by id of the batch the last points of these series, in one query."""
+    points: dict[int, list[Point]] = {}
+    batches = {series.pk: series.batch_id for series in each}
+    rows = Sample.objects.filter(
+        series__in=list(batches), step_s=Step.THINNED, at__gte=Now() - look_back
+    )
+    for series_id, at, values in rows.order_by("at").values_list("series_id", "at", "values"):
+        points.setdefault(batches[series_id] or 0, []).append(_point(at, values))
     return points
 
 

@@ -50,6 +50,22 @@ def per_second(value: float | None) -> str:
 
 
 @register.filter
+def memory(value: float | str | None) -> str:
+    """Write bytes of memory as charts do: 79.6 GiB."""
+    return DASH if value is None or isinstance(value, str) else f"{value / 2**30:,.1f} GiB"
+
+
+@register.filter
+def figure(value: float | str | None, unit: str = "") -> str:
+    """Write a measured value with three digits and its unit: 1,234, 12.3 ms, 0.123."""
+    if value is None or isinstance(value, str):  # Templates have "" for what is not there.
+        return DASH
+    size = abs(value)
+    digits = 0 if size >= 100 or value == int(value) else 1 if size >= 10 else 2 if size >= 1 else 3
+    return f"{value:,.{digits}f} {unit}".rstrip()
+
+
+@register.filter
 def duration(seconds: float | None) -> str:
     """Write a duration in its two largest units: 4 min 12 s."""
     if seconds is None:
@@ -105,6 +121,14 @@ def percent(part: int, whole: int) -> str:
         return "0"
     share = part / whole * 100
     return "100" if part == whole else f"{min(share, 99.9):.1f}"
+
+
+@register.filter
+def share(part: float | str | None, whole: float | str | None) -> str:
+    """Write how much of a bar a measured value fills, from 0 to 100."""
+    if not isinstance(part, int | float) or not isinstance(whole, int | float) or not whole:
+        return "0"
+    return f"{min(100.0, max(0.0, part / whole * 100)):.1f}"
 
 
 @register.simple_tag

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import Any, NamedTuple
 
 from django.contrib.auth.decorators import login_required
@@ -11,8 +10,9 @@ from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
 from jobs.models import Project, ServedModel
-from jobs.services.projects import DEFAULT_PROJECT, projects_of
+from jobs.services.projects import projects_of
 from jobs.views.access import changeable_projects, may_change_any, visible_batches
+from jobs.views.first_steps import first_steps
 from jobs.views.list_filters import SHOW, SINCE, Filters
 from jobs.views.live import live_fragment
 from jobs.views.paging import Page, page_of_batches
@@ -89,7 +89,7 @@ def _context(request: HttpRequest) -> dict[str, Any]:
         "projects": projects,
     }
     if not page.batches and not filters.narrows:
-        context |= _first_steps(request, projects)
+        context |= first_steps(request)
     return context
 
 
@@ -121,19 +121,3 @@ def _choices(filters: Filters, projects: list[Project]) -> dict[str, Any]:
 
 def _with(names: list[str], chosen: str) -> list[str]:
     return names if not chosen or chosen in names else [chosen, *names]
-
-
-def _first_steps(request: HttpRequest, projects: list[Project]) -> dict[str, Any]:
-    """Return what the empty page needs for a command that works on this server."""
-    models = ServedModel.objects.filter(enabled=True).order_by("pk")
-    names = [project.name for project in sorted(projects, key=lambda one: one.pk)]
-    make_key = ".venv/bin/python manage.py createapikey first"
-    if names and DEFAULT_PROJECT not in names:
-        # With a key of the default project, this person would not see the batch.
-        make_key += f" --project {shlex.quote(names[0])}"
-    return {
-        "base_url": request.build_absolute_uri("/v1"),
-        "model_name": models.values_list("name", flat=True).first(),
-        "has_project": bool(names),
-        "key_command": f"export OPENAI_API_KEY=$({make_key})",
-    }

@@ -11,10 +11,7 @@ from playwright.sync_api import expect
 from jobs.models import Batch, BatchRequest
 from monitoring.services.summaries import update_summaries
 from tests.cast import answer_line, claim, make_batch, make_worker
-from tests.pages.test_browser import SOON_MS, browser, open_page
-
-# Fixtures of the other browser tests.
-__all__ = ["browser", "open_page"]
+from tests.pages.browsing import SOON_MS
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 

@@ -21,13 +21,8 @@ from jobs.views import paging
 from tests.cast import claim, get_model, make_batch, make_worker
 
 
-def test_the_root_leads_to_the_list(client):
-    response = client.get("/")
-    assert (response.status_code, response["Location"]) == (302, "/batches")
-
-
 @pytest.mark.django_db
-@pytest.mark.parametrize("address", ["/batches", "/batches/live", "/status", "/batches/batch_0"])
+@pytest.mark.parametrize("address", ["/", "/monitor", "/batches", "/batches/live"])
 def test_without_a_login_it_leads_to_the_login(client, address):
     response = client.get(address)
     assert (response.status_code, response["Location"]) == (302, f"/login?next={address}")
