@@ -21,12 +21,22 @@
   const COLUMNS = "vbatch-batches-hidden";
   const menu = document.querySelector("[data-columns-menu]");
   const boxes = [...menu.querySelectorAll("input")];
+  // Only where it must: in a box that scrolls, the heading cannot stay at the top of the window.
+  const fit = () => {
+    const card = table().parentElement;
+    card.classList.remove("scrolls");
+    card.classList.toggle("scrolls", table().offsetWidth > card.clientWidth);
+  };
   const showColumns = (hidden) => {
     table().dataset.hidden = hidden.join(" ");
     for (const box of boxes) box.checked = !hidden.includes(box.value);
+    fit();
   };
   const stored = read(localStorage, COLUMNS, null);
   if (Array.isArray(stored)) showColumns(stored.filter((name) => boxes.some((b) => b.value === name)));
+  fit();
+  addEventListener("resize", fit);
+  document.addEventListener("vbatch:patched", fit);
   menu.addEventListener("change", () => {
     const hidden = boxes.filter((box) => !box.checked).map((box) => box.value);
     showColumns(hidden);
