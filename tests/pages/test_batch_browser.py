@@ -11,7 +11,7 @@ from playwright.sync_api import expect
 from jobs.models import Batch, BatchRequest
 from monitoring.services.summaries import update_summaries
 from tests.cast import answer_line, claim, make_batch, make_worker
-from tests.pages.browsing import SOON_MS
+from tests.pages.browsing import SOON_MS, check_accessible
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -85,6 +85,21 @@ def test_a_line_is_found_and_the_batch_is_shown_raw(open_page, live_server, proj
         page.get_by_label("Find the line with this custom_id").fill("line-2")
         page.get_by_label("Find the line with this custom_id").press("Enter")
         expect(page.get_by_role("heading", name="line-2")).to_be_visible()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_batch_pages_can_be_used_by_everybody(open_page, live_server, project, theme):
+    _, lane = make_worker()
+    batch = make_batch(project=project, texts=["a", "b"], errors=["no"], open_lines=3)
+    claim(batch, lane)
+    update_summaries()
+    with open_page(color_scheme=theme) as page:
+        for rest in ("", f"/{batch.public_id}", f"/{batch.public_id}/lines/0"):
+            page.goto(f"{live_server.url}/batches{rest}")
+            check_accessible(page)
+        page.get_by_text("Request body").click()
+        expect(page.locator(".raw code")).to_be_visible()
+        check_accessible(page)
 
 
 def answer_of(line: BatchRequest, text: str) -> None:
