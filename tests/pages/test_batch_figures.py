@@ -130,6 +130,7 @@ def test_errors_are_grouped_and_lead_to_examples(page, project):
     [
         ({"state": "failed"}, "measured-title"),
         ({"state": "validating"}, "measured-title"),
+        ({"state": "expired", "errors": ["no"]}, "measured-title"),
         ({"state": "completed", "texts": ["a"], "imported_at": timezone.now()}, "measured-title"),
     ],
 )
