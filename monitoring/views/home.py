@@ -15,10 +15,13 @@ from jobs.states import LaneKind
 from jobs.views.access import visible_batches
 from jobs.views.first_steps import first_steps
 from jobs.views.live import live_fragment
-from monitoring.fleet_report import report_fleet
+from monitoring.fleet_report import WorkerReport, report_fleet
 from monitoring.health import find_faults
 from monitoring.home_report import report_home, report_throughput, report_today
 from monitoring.quantities import STALE_AFTER_S
+
+# More lines cannot be told from each other.
+ENGINES_IN_CHART = 8
 
 
 @require_safe
@@ -33,6 +36,12 @@ def home_live(request: HttpRequest) -> HttpResponse:
     return live_fragment(request, "monitoring/_home.html", _context(request))
 
 
+def _engines(fleet: list[WorkerReport]) -> int:
+    return sum(
+        of_lane.lane.kind != LaneKind.UPSTREAM for report in fleet for of_lane in report.lanes
+    )
+
+
 def _context(request: HttpRequest) -> dict[str, Any]:
     fleet = report_fleet()
     shown = sorted((r for r in fleet if r.alive or r.silent), key=lambda r: r.worker.name)
@@ -43,9 +52,7 @@ def _context(request: HttpRequest) -> dict[str, Any]:
         "throughput": report_throughput(shown),
         "fleet": shown,
         "faults": find_faults(fleet),
-        "has_engines": any(
-            lane.lane.kind != LaneKind.UPSTREAM for one in shown for lane in one.lanes
-        ),
+        "has_chart": 0 < _engines(shown) <= ENGINES_IN_CHART,
         "stale_after_s": int(STALE_AFTER_S),
         "worker_stale_after_s": int(WORKER_STALE_AFTER_S),
     }

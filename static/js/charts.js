@@ -122,7 +122,10 @@
     parts() {
       const all = [...this.feed.series.values()];
       const only = this.figure.dataset.only;
-      return only === undefined ? all : all.filter((part) => part.label === only);
+      if (only !== undefined) return all.filter((part) => part.label === only);
+      // What was silent all the time, such as an engine of a lane that is no more, has no line.
+      const seen = all.filter((part) => part.at.length || !part.stale);
+      return seen.length ? seen : all;
     }
     // The times, then the values of each line, aligned as uPlot wants them.
     data(parts) {
@@ -327,7 +330,7 @@
       const [times, ...columns] = this.plot.data;
       for (let i = times.length - 1, shown = 0; i >= 0 && shown < 500; i--, shown++) {
         const row = body.insertRow();
-        row.insertCell().textContent = new Date(times[i] * 1000).toLocaleString();
+        row.insertCell().textContent = new Date(times[i] * 1000).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "medium" });
         for (const column of columns) {
           const cell = row.insertCell();
           cell.className = "num";
