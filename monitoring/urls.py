@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from django.urls import path
+from django.urls import path, re_path
 from django.views.generic import RedirectView
 
-from monitoring.views import engine_log, home, monitor, routes, series
+from jobs.urls import BATCH
+from monitoring.views import batch_figures, engine_log, home, monitor, routes, series
 
 urlpatterns = [
     path("healthz", routes.healthz, name="healthz"),
@@ -17,6 +18,7 @@ urlpatterns = [
     path("api/gpu", routes.gpu_view, name="gpu"),
     path("api/series", series.series_view, name="series"),
     path("estimate", series.estimate_view, name="estimate"),
+    re_path(rf"{BATCH}/figures$", batch_figures.batch_figures, name="batch-figures"),
     path("", home.home, name="home"),
     path("home/live", home.home_live, name="home-live"),
     path("monitor", monitor.monitor, name="monitor"),

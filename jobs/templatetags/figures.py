@@ -8,6 +8,8 @@ from django import template
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from jobs.models import Batch
+
 register = template.Library()
 
 DASH = "–"
@@ -38,6 +40,16 @@ def count(value: int | None) -> SafeString:
 
 
 @register.filter
+def per_second(value: float | None) -> str:
+    """Write a rate with three digits that count: 0.25, 12.3, 4,321, 51.2 k."""
+    if value is None:
+        return DASH
+    if value >= 100:
+        return rounded(round(value))
+    return f"{float(f'{value:.3g}'):g}"
+
+
+@register.filter
 def memory(value: float | str | None) -> str:
     """Write bytes of memory as charts do: 79.6 GiB."""
     return DASH if value is None or isinstance(value, str) else f"{value / 2**30:,.1f} GiB"
@@ -65,6 +77,14 @@ def duration(seconds: float | None) -> str:
         if amount:
             parts.append(f"{amount} {unit}")
     return " ".join(parts[:2]) or "0 s"
+
+
+@register.filter
+def roughly(seconds: float) -> str:
+    """Write an estimated duration, as exact as an estimate can be: 12 min, never 12 min 3 s."""
+    steps = ((120, 5), (600, 10), (7_200, 60), (172_800, 600))
+    step = next((step for below, step in steps if seconds < below), 3_600)
+    return duration(max(step, round(seconds / step) * step))
 
 
 @register.simple_tag
@@ -115,3 +135,10 @@ def share(part: float | str | None, whole: float | str | None) -> str:
 def icon(name: str) -> SafeString:
     """Draw an icon of the sprite; the word beside it says what it means."""
     return format_html('<svg class="icon" aria-hidden="true"><use href="#i-{}"></use></svg>', name)
+
+
+@register.filter
+def lasted(batch: Batch) -> float | None:
+    """Return the seconds from a batch's creation to its end; None while it lives."""
+    ended = batch.ended_at
+    return None if ended is None else (ended - batch.created_at).total_seconds()
