@@ -97,7 +97,17 @@
     if (link && getSelection().isCollapsed) link.click();
   });
   document.addEventListener("keydown", (event) => {
+    const typing = event.target.closest("input:not([type=checkbox]), textarea, select, [contenteditable]");
+    const search = document.querySelector("[data-search]");
+    const modified = event.ctrlKey || event.metaKey || event.altKey;
+    const asked = event.key === "/" ? !typing && !modified : event.key === "k" && (event.ctrlKey || event.metaKey);
+    if (search && asked && !document.querySelector("dialog[open]")) {
+      event.preventDefault();
+      search.focus();
+      search.select();
+    }
     if (event.key !== "Escape") return;
+    if (event.target === search) search.blur();
     for (const menu of document.querySelectorAll("details[data-menu][open]")) menu.open = false;
   });
 })();

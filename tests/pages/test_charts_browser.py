@@ -142,6 +142,19 @@ def test_the_log_of_an_engine_is_read_while_it_is_open(
         expect(text).to_contain_text("serving", timeout=SOON_MS)
 
 
+def test_a_key_leads_to_the_search(open_page, live_server):
+    with open_page() as page:
+        page.goto(f"{live_server.url}/")
+        for key in ("/", "Control+k"):
+            page.locator("body").press(key)
+            expect(page.get_by_label("Search batches")).to_be_focused()
+            page.keyboard.press("Escape")
+        page.locator("body").press("/")
+        page.keyboard.type("acme /1")
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/batches?q=acme+%2F1")
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_home_and_monitor_are_accessible(open_page, live_server, project, theme):
     worker, _ = _make_engine()

@@ -74,7 +74,7 @@ def test_typing_in_the_search_moves_nothing(open_page, live_server, project):
     make_batch(project=project, state="completed", texts=["a"])
     with open_page() as page:
         page.goto(f"{live_server.url}/batches")
-        field = page.locator(".list-search input[name=q]")
+        field = page.get_by_label("Search batches")
         field.click()
         page.keyboard.type("jxk")
         expect(field).to_have_value("jxk")
