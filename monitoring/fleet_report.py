@@ -59,6 +59,14 @@ class LaneReport:
     load_s: float | None
 
     @property
+    def crashed(self) -> bool:
+        """Whether the last engine ended by itself, and no other has become ready since."""
+        return bool(self.lane.engine_error) and self.lane.engine_state in (
+            EngineState.DIED,
+            EngineState.STARTING,
+        )
+
+    @property
     def unread(self) -> bool:
         """Whether an engine that is ready gives no figures."""
         if self.lane.kind == LaneKind.UPSTREAM or self.lane.engine_state != EngineState.READY:

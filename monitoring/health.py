@@ -80,6 +80,8 @@ def find_faults(fleet: list[WorkerReport]) -> list[str]:
             name = f"lane {of_lane.lane.name} of {report.worker.name}"
             if of_lane.failed_models:
                 faults.append(f"{name} {_what_fails(of_lane.lane.kind)}")
+            elif of_lane.crashed:
+                faults.append(f"the engine on {name} ended by itself and is not back yet")
             if of_lane.unread and not report.sampler_silent:
                 faults.append(f"the engine on {name} gives no figures")
     disk = check_disk()

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
-from typing import Any
+from datetime import date, datetime, timedelta
 
 from django.db.models import Count, Q, QuerySet, Sum
 from django.db.models.functions import Now
@@ -51,11 +50,15 @@ class Today:
 
 @dataclass(frozen=True, kw_only=True)
 class Throughput:
-    """Tokens a second of all engines that are read now; None where no engine is."""
+    """Tokens a second of all engines that are read now; None where no engine is.
+
+    `read_at` is the oldest of these readings, or else the last one that any engine gave.
+    """
 
     input_tokens: float | None
     output_tokens: float | None
-    read_at: Any
+    read_at: datetime | None
+    is_read: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,12 +148,13 @@ def report_today(projects: QuerySet[Project]) -> Today:
 
 def report_throughput(fleet: Sequence[WorkerReport]) -> Throughput:
     """Add up what the engines say of themselves; those that are not read now say nothing."""
-    read = [
-        lane.reading.series
+    given = [
+        (report.alive and not lane.reading.stale, lane.reading.series)
         for report in fleet
         for lane in report.lanes
-        if report.alive and lane.reading is not None and not lane.reading.stale
+        if lane.reading is not None
     ]
+    read = [series for is_read, series in given if is_read]
 
     def total(name: str) -> float | None:
         known = [series.latest[name] for series in read if series.latest.get(name) is not None]
@@ -159,5 +163,12 @@ def report_throughput(fleet: Sequence[WorkerReport]) -> Throughput:
     return Throughput(
         input_tokens=total("prompt_tokens_per_s"),
         output_tokens=total("generation_tokens_per_s"),
-        read_at=min((series.read_at for series in read if series.read_at), default=None),
+        is_read=bool(read),
+        read_at=min(_times(read))
+        if read
+        else max(_times(series for _, series in given), default=None),
     )
+
+
+def _times(read: Iterable[Series]) -> list[datetime]:
+    return [series.read_at for series in read if series.read_at is not None]

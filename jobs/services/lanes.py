@@ -138,7 +138,6 @@ def start_engine(
         engine_model_id=model_id,
         engine_state=EngineState.STARTING,
         engine_progress="starting",
-        engine_error="",
         start_held_back="",
         engine_socket=socket,
         engine_version=version,
@@ -156,6 +155,7 @@ def note_engine_ready(*, lane_id: int, generation: int, load_s: float) -> None:
             lane_id=lane_id,
             generation=generation,
             engine_state=EngineState.READY,
+            engine_error="",
             engine_progress="",
             engine_ready_at=Now(),
         ):

@@ -41,29 +41,42 @@ def started_browser() -> Iterator[Browser]:
 
 @contextmanager
 def opened(browser: Browser, server: Any, person: User, **options: Any) -> Iterator[Page]:
-    """Open a page of this person's; any error in its console fails the test.
+    """Open a page of this person's; see `opened_at`."""
+    person.refresh_from_db()
+    token = create_login_token(user=person)
+    with opened_at(browser, server.url, token, **options) as page:
+        yield page
 
-    So does a violation of the content security policy, and a request to another host.
+
+@contextmanager
+def opened_at(
+    browser: Browser, url: str, login_token: str, *, expected: str = "\0", **options: Any
+) -> Iterator[Page]:
+    """Open a page, logged in; any error in its console fails the test, but for those `expected`.
+
+    So does a violation of the content security policy, and a request to another host. That holds
+    for every page of `page.context`, each of which is watched.
     """
-    expected = options.pop("expected", "\0")
-    options = {"viewport": {"width": 1440, "height": 900}, **options}
-    context = browser.new_context(**options)
-    page = context.new_page()
+    context = browser.new_context(**{"viewport": {"width": 1440, "height": 900}, **options})
     problems: list[str] = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on(
-        "console",
-        lambda message: message.type == "error" and problems.append(message.text),
-    )
-    page.on(
+
+    def watch(page: Page) -> None:
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on(
+            "console",
+            lambda message: message.type == "error" and problems.append(message.text),
+        )
+
+    context.on("page", watch)
+    context.on(
         "request",
         lambda request: (
-            request.url.startswith((server.url, "data:", "blob:"))
+            request.url.startswith((url, "data:", "blob:"))
             or problems.append(f"asked for {request.url}")
         ),
     )
-    person.refresh_from_db()
-    page.goto(f"{server.url}/login/link/{create_login_token(user=person)}")
+    page = context.new_page()
+    page.goto(f"{url}/login/link/{login_token}")
     yield page
     context.close()
     unexpected = [p for p in problems if expected not in p]

@@ -152,6 +152,17 @@ def test_throughput_counts_only_engines_that_are_read_now(page, project):
     assert 'Tokens/s out, now</dt><dd class="num">500</dd>' in html
 
 
+def test_throughput_that_nobody_reads_any_more_keeps_its_age(page, project):
+    make_batch(project=project, open_lines=1)
+    _, lane = make_worker()
+    series = make_series(SeriesKind.ENGINE, lane, age_s=20, generation_tokens_per_s=500)
+    html = page.get("/").content.decode()
+    assert 'Tokens/s out, now</dt><dd class="num">–</dd>' in html
+    (attributes,) = re.findall(r'data-ages="now"([^>]*)', html)
+    assert "data-stale" in attributes.split()
+    assert f'data-read-at="{series.read_at.isoformat(timespec="seconds")[:19]}' in attributes
+
+
 def test_a_gpu_that_goes_stale_changes_the_fragment_without_a_write(page, project):
     worker, _ = make_worker()
     make_gpu(worker, age_s=1)
