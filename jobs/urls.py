@@ -18,7 +18,10 @@ from jobs.views.batch_detail import batch_detail, batch_detail_live
 from jobs.views.batch_list import batch_list, batch_list_live
 from jobs.views.downloads import batch_file
 from jobs.views.login import login_link
+from jobs.views.submit import submit
+from jobs.views.submit_review import submit_create, submit_discard, submit_review
 
+_INPUT = r"^submit/(?P<file_id>file-[0-9a-zA-Z]{1,58})"
 _BATCH = r"^batches/(?P<public_id>batch_[0-9a-zA-Z]{1,58})"
 
 urlpatterns = [
@@ -28,6 +31,10 @@ urlpatterns = [
     path("login", LoginView.as_view(redirect_authenticated_user=True), name="login"),
     path("login/link/<str:token>", login_link, name="login-link"),
     path("logout", LogoutView.as_view(next_page="login"), name="logout"),
+    path("submit", submit, name="submit"),
+    re_path(rf"{_INPUT}$", submit_review, name="submit-review"),
+    re_path(rf"{_INPUT}/create$", submit_create, name="submit-create"),
+    re_path(rf"{_INPUT}/discard$", submit_discard, name="submit-discard"),
     path("batches", batch_list, name="batch-list"),
     path("batches/live", batch_list_live, name="batch-list-live"),
     re_path(rf"{_BATCH}$", batch_detail, name="batch-detail"),
