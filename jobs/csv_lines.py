@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import re
@@ -67,10 +68,8 @@ class TableReader:
     _lines: int = 0
 
     def read(self, file: IO[bytes]) -> Iterator[bytes]:
-        try:
+        with contextlib.suppress(_Stop):
             yield from self._read(file)
-        except _Stop:
-            pass
 
     def _read(self, file: IO[bytes]) -> Iterator[bytes]:
         sample = file.read(_SAMPLE_BYTES)
@@ -194,9 +193,7 @@ class TableReader:
             return
         first = self._ids.setdefault(custom_id, line)
         if first != line:
-            self._add(
-                f"The custom_id '{short(custom_id)}' stands on line {first:,} already.", line
-            )
+            self._add(f"The custom_id '{short(custom_id)}' stands on line {first:,} already.", line)
 
     def _line(self, custom_id: str, user: str, system: str) -> bytes:
         messages = [{"role": "system", "content": system}] if system.strip() else []

@@ -7,6 +7,7 @@ from django.urls import path, re_path
 from django.views.generic import RedirectView
 
 from jobs.views.answers import line_text
+from jobs.views.api_docs import api_docs
 from jobs.views.batch_deeds import (
     batch_cancel,
     batch_delete,
@@ -31,6 +32,7 @@ urlpatterns = [
     path("login", LoginView.as_view(redirect_authenticated_user=True), name="login"),
     path("login/link/<str:token>", login_link, name="login-link"),
     path("logout", LogoutView.as_view(next_page="login"), name="logout"),
+    path("docs", api_docs, name="docs"),
     path("submit", submit, name="submit"),
     re_path(rf"{_INPUT}$", submit_review, name="submit-review"),
     re_path(rf"{_INPUT}/create$", submit_create, name="submit-create"),

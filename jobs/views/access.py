@@ -69,7 +69,5 @@ def changeable_projects(user: Any, batches: Sequence[Batch]) -> set[int]:
     projects = {batch.project_id for batch in batches}
     if user.is_superuser:
         return projects
-    found = Membership.objects.filter(
-        user=user, project__in=projects, role__in=_MAY_CHANGE
-    )
+    found = Membership.objects.filter(user=user, project__in=projects, role__in=_MAY_CHANGE)
     return set(found.values_list("project_id", flat=True))

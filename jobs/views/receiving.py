@@ -1,4 +1,4 @@
-"""A form with a file, taken in by a page: straight to disk, whole or not at all, never too large."""
+"""A form with a file, as a page takes it in: to disk, whole or not at all, never too large."""
 
 from __future__ import annotations
 

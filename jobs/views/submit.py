@@ -81,8 +81,7 @@ def _store(request: HttpRequest, projects: list[Project]) -> StoredFile:
         raise _Refused("Choose a project of yours.")
     upload = request.FILES.get("file")
     if upload is None or not upload.name:
-        # Django leaves out a file without bytes, as it does a field in which none was chosen.
-        raise _Refused("Choose a file that is not empty.")
+        raise _Refused("Choose a file.")
     try:
         if PurePath(upload.name).suffix.lower() not in TABLES:
             return create_file(

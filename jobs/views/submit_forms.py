@@ -75,7 +75,10 @@ class OrderForm(forms.Form):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        for name, values in (("endpoint", endpoints()), ("completion_window", completion_windows())):
+        for name, values in (
+            ("endpoint", endpoints()),
+            ("completion_window", completion_windows()),
+        ):
             field = self.fields[name]
             assert isinstance(field, forms.ChoiceField)
             field.choices = [(value, value) for value in values]

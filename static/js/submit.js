@@ -19,8 +19,8 @@
   // Back in history, the button works again: the form's token makes sure of one batch.
   addEventListener("pageshow", (event) => event.persisted && location.reload());
   for (const box of document.querySelectorAll("[data-estimate]")) {
-    const { model, requests, tokens } = box.dataset;
-    fetch(`/estimate?${new URLSearchParams({ model, requests, tokens })}`)
+    const { estimate, model, requests, tokens } = box.dataset;
+    fetch(`${estimate}?${new URLSearchParams({ model, requests, tokens })}`)
       .then(async (answer) => { if (answer.ok) box.innerHTML = await answer.text(); })
       .catch(() => {});
   }
