@@ -1,7 +1,7 @@
 """Looking at a stored input file before there is a batch of it: confirm it, or discard it.
 
-The file is read within the request. A task would need a living worker, and a place for what it
-found; reading is bounded by the size of a file, and takes about as long as its upload.
+The file is read within the request: a task would need a living worker, and a place for what it
+found. Reading is bounded by the limit on the size of files; 200 MB take little more than a second.
 """
 
 from __future__ import annotations

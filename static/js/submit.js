@@ -11,13 +11,15 @@
   if (form) startForm();
   for (const once of document.querySelectorAll("[data-once]")) {
     once.addEventListener("submit", () => {
-      const button = once.querySelector("button.btn-primary");
-      button.disabled = true;
-      button.textContent = "Starting…";
+      once.querySelector("button.btn-primary").disabled = true;
     });
   }
   // Back in history, the button works again: the form's token makes sure of one batch.
-  addEventListener("pageshow", (event) => event.persisted && location.reload());
+  addEventListener("pageshow", () => {
+    for (const button of document.querySelectorAll("[data-once] button.btn-primary")) {
+      button.disabled = false;
+    }
+  });
   for (const box of document.querySelectorAll("[data-estimate]")) {
     const { estimate, model, requests, tokens } = box.dataset;
     fetch(`${estimate}?${new URLSearchParams({ model, requests, tokens })}`)
@@ -52,6 +54,7 @@
       const file = input.files[0];
       const table = Boolean(file) && isTable(file.name);
       chosen.textContent = file ? `${file.name}, ${size(file.size)}` : first;
+      find("drop-hint").textContent = file ? "or drop another" : "or drop it here";
       options.hidden = !table;
       for (const one of options.querySelectorAll("[data-needed]")) one.required = table;
       refused.replaceChildren();
@@ -174,6 +177,7 @@
       busy(true);
       request.send(new FormData(form));
     });
+    addEventListener("pageshow", (event) => event.persisted && busy(false));
     show();
   }
 })();

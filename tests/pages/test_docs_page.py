@@ -28,7 +28,7 @@ ENDPOINTS = ["chat/completions", "completions", "embeddings", "responses"]
 
 def _code(html: str, name: str) -> str:
     """Return the text of a command as a reader would copy it."""
-    found = re.search(rf'id="{name}"><pre><code>(.*?)</code></pre>', html, re.S)
+    found = re.search(rf'id="{name}"><pre tabindex="0"><code>(.*?)</code></pre>', html, re.S)
     assert found, name
     return unescape(found[1])
 

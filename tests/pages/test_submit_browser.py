@@ -33,7 +33,7 @@ def _own_folders(settings, tmp_path, db):
 
 def _drop(page: Page, name: str, text: str) -> None:
     # By then the page's script is at work.
-    expect(page.get_by_text("or drop it here")).to_be_visible()
+    expect(page.get_by_text("or drop")).to_be_visible()
     page.evaluate(_DROP, [name, text])
 
 
