@@ -169,6 +169,7 @@ def _part(row: Series, samples: list[tuple[float, list[float | None]]]) -> dict[
         "lane": row.lane.name if row.lane else None,
         "gpu": row.gpu.index if row.gpu else None,
         "batch": row.batch.public_id if row.batch else None,
+        "total": row.batch.total if row.batch else None,
         "label": _label(row),
         "read_at": row.read_at.timestamp() if row.read_at else None,
         "age_s": None if age_s is None else round(age_s, 1),

@@ -135,6 +135,7 @@ def test_a_batch_at_work_goes_stale_but_not_a_waiting_or_an_ended_one(ask, proje
     def is_stale() -> bool:
         Series.objects.update(read_at=timezone.now() - timedelta(seconds=60))
         (part,) = ask("/api/series", batch=batch.public_id).json()["series"]
+        assert part["total"] == 5
         return part["stale"]
 
     assert not is_stale()
