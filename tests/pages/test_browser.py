@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from jobs.models import Batch
 from jobs.services.login_links import create_login_token
 from tests.cast import answer_line, make_batch, make_worker
-from vbatch_site.setup.chromium import HOW_TO, find_chromium
+from vbatch_site.setup.debian import CHROMIUM, find_chromium
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 FLAGS = [
@@ -31,7 +31,7 @@ SOON_MS = 8_000
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     path = find_chromium()
-    assert path is not None, HOW_TO
+    assert path is not None, CHROMIUM.how_to
     # Playwright runs a loop in this thread; Django takes that for asynchronous code.
     os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"
     with sync_playwright() as playwright:
