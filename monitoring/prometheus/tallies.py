@@ -48,7 +48,7 @@ def metrics() -> Iterator[Metric]:
 def _lag() -> Iterator[Metric]:
     behind = behind_by()
     yield GaugeMetricFamily(
-        "vbatch_summary_lag_responses",
+        "vbatch_summaries_lag_responses",
         "Answers that summaries and counters do not hold yet.",
         value=behind,
     )
