@@ -57,7 +57,8 @@ def read_gpus() -> list[dict[str, Any]]:
 
 
 def _read(index: int, driver: str) -> dict[str, Any]:
-    reading: dict[str, Any] = {"index": index, "name": "", "driver": driver, "error": ""}
+    # Of a GPU that is lost, the name stays what it was.
+    reading: dict[str, Any] = {"index": index, "driver": driver, "error": ""}
     try:
         handle = pynvml.nvmlDeviceGetHandleByIndex(index)
         # The one question that every GPU answers: whoever cannot is lost.

@@ -16,13 +16,16 @@ from jobs.views.batch_deeds import (
 )
 from jobs.views.batch_detail import batch_detail, batch_detail_live
 from jobs.views.batch_list import batch_list, batch_list_live
+from jobs.views.bulk_deeds import batches_bulk
 from jobs.views.downloads import batch_file
+from jobs.views.line_page import line_page, line_page_live
 from jobs.views.login import login_link
+from jobs.views.raw import batch_raw, line_raw
 
-_BATCH = r"^batches/(?P<public_id>batch_[0-9a-zA-Z]{1,58})"
+BATCH = r"^batches/(?P<public_id>batch_[0-9a-zA-Z]{1,58})"
+_LINE = rf"{BATCH}/lines/(?P<position>[0-9]{{1,9}})"
 
 urlpatterns = [
-    path("", RedirectView.as_view(pattern_name="batch-list"), name="home"),
     # No address of ours but the admin's ends in a slash, so few will type it.
     path("admin", RedirectView.as_view(url="/admin/")),
     path("login", LoginView.as_view(redirect_authenticated_user=True), name="login"),
@@ -30,16 +33,21 @@ urlpatterns = [
     path("logout", LogoutView.as_view(next_page="login"), name="logout"),
     path("batches", batch_list, name="batch-list"),
     path("batches/live", batch_list_live, name="batch-list-live"),
-    re_path(rf"{_BATCH}$", batch_detail, name="batch-detail"),
-    re_path(rf"{_BATCH}/live$", batch_detail_live, name="batch-detail-live"),
-    re_path(rf"{_BATCH}/cancel$", batch_cancel, name="batch-cancel"),
-    re_path(rf"{_BATCH}/pause$", batch_pause, name="batch-pause"),
-    re_path(rf"{_BATCH}/resume$", batch_resume, name="batch-resume"),
-    re_path(rf"{_BATCH}/retry$", batch_retry, name="batch-retry"),
-    re_path(rf"{_BATCH}/delete$", batch_delete, name="batch-delete"),
-    re_path(rf"{_BATCH}/files/(?P<kind>input|output|error)$", batch_file, name="batch-file"),
+    path("batches/bulk/<str:verb>", batches_bulk, name="batches-bulk"),
+    re_path(rf"{BATCH}$", batch_detail, name="batch-detail"),
+    re_path(rf"{BATCH}/live$", batch_detail_live, name="batch-detail-live"),
+    re_path(rf"{BATCH}/cancel$", batch_cancel, name="batch-cancel"),
+    re_path(rf"{BATCH}/pause$", batch_pause, name="batch-pause"),
+    re_path(rf"{BATCH}/resume$", batch_resume, name="batch-resume"),
+    re_path(rf"{BATCH}/retry$", batch_retry, name="batch-retry"),
+    re_path(rf"{BATCH}/delete$", batch_delete, name="batch-delete"),
+    re_path(rf"{BATCH}/files/(?P<kind>input|output|error)$", batch_file, name="batch-file"),
+    re_path(rf"{BATCH}/object$", batch_raw, name="batch-object"),
+    re_path(rf"{_LINE}$", line_page, name="line"),
+    re_path(rf"{_LINE}/live$", line_page_live, name="line-live"),
+    re_path(rf"{_LINE}/raw/(?P<part>request|response)$", line_raw, name="line-raw"),
     re_path(
-        rf"{_BATCH}/lines/(?P<position>[0-9]{{1,9}})/(?P<part>prompt|answer|error)$",
+        rf"{_LINE}/(?P<part>prompt|answer|error)$",
         line_text,
         name="line-text",
     ),

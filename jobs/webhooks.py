@@ -17,7 +17,7 @@ import aiohttp
 import structlog
 from aiohttp.abc import AbstractResolver, ResolveResult
 from django.conf import settings
-from django.db import connection
+from django.db import DatabaseError, InterfaceError, connection
 from standardwebhooks import Webhook
 
 from jobs.addresses import AllowList, may_call, why_not
@@ -56,9 +56,11 @@ def deliver_due() -> int:
         try:
             if not thread.submit(_lock).result():
                 return 0
-            return asyncio.run(Sender(thread).run())
+            try:
+                return asyncio.run(Sender(thread).run())
+            finally:
+                thread.submit(_unlock).result()
         finally:
-            # With the connection goes the lock.
             thread.submit(_close_connection).result()
 
 
@@ -66,6 +68,16 @@ def _lock() -> bool:
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_try_advisory_lock(%s)", [LOCK])
         return bool(cursor.fetchone()[0])
+
+
+def _unlock() -> None:
+    """Give the lock back at once: the connection's server process ends a moment after it."""
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_unlock(%s)", [LOCK])
+    except (DatabaseError, InterfaceError) as error:
+        # The connection is lost, and the lock goes with it.
+        log.warning("webhook_lock_lost", error=str(error).strip()[:200])
 
 
 def _close_connection() -> None:

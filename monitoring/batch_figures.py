@@ -115,7 +115,7 @@ def read_figures(batch: Batch) -> BatchFigures:
         estimate=estimate_batch(batch) if batch.is_live and not stale else None,
         counted=summary.seq,
         answers=batch.last_seq,
-        now=_rates_now(points) if is_at_work and not stale else UNKNOWN,
+        now=rates_now(points) if is_at_work and not stale else UNKNOWN,
         average=_average(batch),
         running=_whole(latest.get("requests_running")),
         waiting=_whole(latest.get("requests_waiting")),
@@ -133,7 +133,8 @@ def read_figures(batch: Batch) -> BatchFigures:
     )
 
 
-def _rates_now(points: Sequence[Point]) -> Rates:
+def rates_now(points: Sequence[Point]) -> Rates:
+    """Return the means of the last half minute."""
     last = points[-1]
     earlier = [one for one in points if last.at - NOW_S <= one.at < last.at]
     if not earlier:

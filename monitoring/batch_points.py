@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -26,17 +27,29 @@ class Point:
 
 
 def read_points(series: Series, *, look_back: timedelta | None = None) -> list[Point]:
-    """Return the points of a batch's series, of the last `look_back` or all.
+    """Return the points of a batch's series, of the last `look_back` or all."""
+    return read_points_of_each([series], look_back=look_back).get(series.batch_id or 0, [])
+
+
+def read_points_of_each(
+    each: Sequence[Series], *, look_back: timedelta | None = None
+) -> dict[int, list[Point]]:
+    """Return by id of the batch the points of these series, in one query.
 
     What does not change is not sampled again, so that the last point may stand for a longer
     time: then it is repeated at the moment of the last look.
     """
-    rows = Sample.objects.filter(series=series, step_s=Step.THINNED)
+    points: dict[int, list[Point]] = {}
+    by_id = {series.pk: series for series in each}
+    rows = Sample.objects.filter(series__in=list(by_id), step_s=Step.THINNED)
     if look_back is not None:
         rows = rows.filter(at__gte=Now() - look_back)
-    points = [_point(at, values) for at, values in rows.order_by("at").values_list("at", "values")]
-    if points and series.read_at and series.read_at.timestamp() > points[-1].at:
-        points.append(replace(points[-1], at=series.read_at.timestamp()))
+    for series_id, at, values in rows.order_by("at").values_list("series_id", "at", "values"):
+        points.setdefault(by_id[series_id].batch_id or 0, []).append(_point(at, values))
+    for series in each:
+        found = points.get(series.batch_id or 0, [])
+        if found and series.read_at and series.read_at.timestamp() > found[-1].at:
+            found.append(replace(found[-1], at=series.read_at.timestamp()))
     return points
 
 

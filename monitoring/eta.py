@@ -14,7 +14,7 @@ from jobs.models import Batch, Lane, LaneModel
 from jobs.services.fleet import alive_since
 from jobs.states import BatchState, EngineState
 from jobs.templatetags.figures import rounded
-from monitoring.batch_points import read_points
+from monitoring.batch_points import Point, read_points
 from monitoring.models import Series
 from monitoring.quantities import PHASE_RUNNING, SeriesKind
 
@@ -87,15 +87,19 @@ def estimate_work(*, model_name: str, requests: int, tokens: int) -> Estimate | 
     return _with_load(_time_for(requests + _lines_left(before), past), model_id, waits=True)
 
 
+def estimate_from(batch: Batch, points: Sequence[Point]) -> Estimate | None:
+    """Estimate the time until every line is answered from a batch's own last minutes alone."""
+    own = _rate_of(points)
+    return None if own is None else _time_for(batch.total - batch.answered, own)
+
+
 def _own_rate(batch: Batch) -> _Rate | None:
     series = Series.objects.filter(kind=SeriesKind.BATCH, batch=batch).first()
-    if series is None:
-        return None
-    points = [
-        (point.at, point.answered)
-        for point in read_points(series, look_back=LOOK_BACK)
-        if point.phase == PHASE_RUNNING
-    ]
+    return None if series is None else _rate_of(read_points(series, look_back=LOOK_BACK))
+
+
+def _rate_of(found: Sequence[Point]) -> _Rate | None:
+    points = [(point.at, point.answered) for point in found if point.phase == PHASE_RUNNING]
     if len(points) < 3:
         return None
     span_s = points[-1][0] - points[0][0]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from django.db.models import DurationField, ExpressionWrapper, F, Prefetch
+from django.db.models import DurationField, ExpressionWrapper, F, Prefetch, Q
 from django.db.models.functions import Now
 
 from jobs.models import Gpu, Lane, LaneModel, Worker
@@ -47,12 +47,24 @@ class Reading:
 
 @dataclass(frozen=True, kw_only=True)
 class LaneReport:
-    """An active lane, what its engine says of itself, and for how long that has been ready."""
+    """An active lane, what its engine says of itself, and for how long that has been ready.
+
+    `load_s` is how long the engine's model took to load, None where that is not known.
+    """
 
     lane: Lane
     failed_models: list[LaneModel]
     reading: Reading | None
     ready_s: float | None
+    load_s: float | None
+
+    @property
+    def crashed(self) -> bool:
+        """Whether the last engine ended by itself, and no other has become ready since."""
+        return bool(self.lane.engine_error) and self.lane.engine_state in (
+            EngineState.DIED,
+            EngineState.STARTING,
+        )
 
     @property
     def unread(self) -> bool:
@@ -108,7 +120,7 @@ def report_fleet() -> list[WorkerReport]:
         .select_related("engine_model")
         .order_by("name")
     )
-    failed = LaneModel.objects.filter(failures__gt=0).select_related("model")
+    known = LaneModel.objects.filter(Q(failures__gt=0) | Q(load_s__isnull=False))
     workers = (
         Worker.objects.annotate(
             age=_age("heartbeat_at"), up=_age("started_at"), sampled=_age("sampled_at")
@@ -116,13 +128,20 @@ def report_fleet() -> list[WorkerReport]:
         .prefetch_related(
             Prefetch("gpus", gpus),
             Prefetch(
-                "lanes", lanes.prefetch_related(Prefetch("known_models", failed, "failed_models"))
+                "lanes",
+                lanes.prefetch_related(Prefetch("known_models", known.select_related("model"))),
             ),
         )
         .order_by("-heartbeat_at")
     )
     readings = _readings()
     return [_report(worker, readings) for worker in workers]
+
+
+def present(fleet: list[WorkerReport]) -> list[WorkerReport]:
+    """Return the workers that pages show, by name: those alive, and those that just went."""
+    shown = [report for report in fleet if report.alive or report.silent]
+    return sorted(shown, key=lambda report: report.worker.name)
 
 
 def _report(worker: Any, readings: dict[tuple[str, int], Reading]) -> WorkerReport:
@@ -134,9 +153,17 @@ def _report(worker: Any, readings: dict[tuple[str, int], Reading]) -> WorkerRepo
         lanes=[
             LaneReport(
                 lane=lane,
-                failed_models=lane.failed_models,
+                failed_models=[known for known in lane.known_models.all() if known.failures],
                 reading=readings.get((SeriesKind.ENGINE, lane.pk)),
                 ready_s=None if lane.ready is None else _seconds(lane.ready),
+                load_s=next(
+                    (
+                        known.load_s
+                        for known in lane.known_models.all()
+                        if known.model_id == lane.engine_model_id
+                    ),
+                    None,
+                ),
             )
             for lane in worker.lanes.all()
         ],

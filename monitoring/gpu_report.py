@@ -8,7 +8,7 @@ from django.db.models import QuerySet
 
 from jobs.models import Batch, Project
 from jobs.states import LIVE_STATES
-from monitoring.fleet_report import GpuReport, Reading, WorkerReport, report_fleet
+from monitoring.fleet_report import GpuReport, Reading, WorkerReport, present, report_fleet
 
 # The name here, and the column of `Gpu` that it shows.
 _FIGURES = {
@@ -28,7 +28,7 @@ def gpu_report(projects: QuerySet[Project]) -> dict[str, Any]:
 
     Bytes, °C, W, MHz, J, percent; ages in seconds. Figures of a stale reading are null.
     """
-    fleet = [report for report in report_fleet() if report.alive or report.silent]
+    fleet = present(report_fleet())
     batches = Batch.objects.filter(project__in=projects, state__in=LIVE_STATES).order_by("pk")
     return {
         "gpus": [_gpu(report, gpu) for report in fleet for gpu in report.gpus],

@@ -72,14 +72,16 @@ def find_faults(fleet: list[WorkerReport]) -> list[str]:
             )
         for gpu in report.gpus:
             name = f"GPU {gpu.gpu.index} of {report.worker.name}"
-            if gpu.stale:
-                faults.append(f"the reading of {name} is {duration(gpu.age_s)} old")
-            elif gpu.gpu.error:
+            if gpu.gpu.error:
                 faults.append(f"{name} cannot be read")
+            elif gpu.stale:
+                faults.append(f"the reading of {name} is {duration(gpu.age_s)} old")
         for of_lane in report.lanes:
             name = f"lane {of_lane.lane.name} of {report.worker.name}"
             if of_lane.failed_models:
                 faults.append(f"{name} {_what_fails(of_lane.lane.kind)}")
+            elif of_lane.crashed:
+                faults.append(f"the engine on {name} ended by itself and is not back yet")
             if of_lane.unread and not report.sampler_silent:
                 faults.append(f"the engine on {name} gives no figures")
     disk = check_disk()

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 from django.db import models
 
+from jobs.services.fleet import READING_STALE_AFTER_S
+
 
 class SeriesKind(models.TextChoices):
     HOST = "host"
@@ -33,8 +35,7 @@ class Step(models.IntegerChoices):
 
 
 SAMPLE_EVERY_S = 2.0
-# A reading that is older is shown as stale everywhere: three intervals.
-STALE_AFTER_S = 3 * SAMPLE_EVERY_S
+STALE_AFTER_S = READING_STALE_AFTER_S
 # How long samples are kept, in seconds; thinned ones go with their batch.
 KEEP_S = {Step.FINE: 3_600, Step.MINUTE: 7 * 86_400, Step.QUARTER: 365 * 86_400}
 

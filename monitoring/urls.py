@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from django.urls import path
+from django.urls import path, re_path
+from django.views.generic import RedirectView
 
-from monitoring.views import routes, series, status
+from jobs.urls import BATCH
+from monitoring.views import batch_figures, engine_log, home, monitor, routes, series
 
 urlpatterns = [
     path("healthz", routes.healthz, name="healthz"),
@@ -16,6 +18,12 @@ urlpatterns = [
     path("api/gpu", routes.gpu_view, name="gpu"),
     path("api/series", series.series_view, name="series"),
     path("estimate", series.estimate_view, name="estimate"),
-    path("status", status.status, name="status"),
-    path("status/live", status.status_live, name="status-live"),
+    re_path(rf"{BATCH}/figures$", batch_figures.batch_figures, name="batch-figures"),
+    path("", home.home, name="home"),
+    path("home/live", home.home_live, name="home-live"),
+    path("monitor", monitor.monitor, name="monitor"),
+    path("monitor/live", monitor.monitor_live, name="monitor-live"),
+    path("monitor/lanes/<int:lane_id>/log", engine_log.engine_log, name="engine-log"),
+    # What the page was called before.
+    path("status", RedirectView.as_view(pattern_name="monitor")),
 ]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -15,6 +17,7 @@ from jobs.models import (
     BatchRequest,
     BatchResponse,
     Chunk,
+    Gpu,
     Lane,
     Membership,
     Project,
@@ -27,6 +30,8 @@ from jobs.services.fleet import LaneSpec, register_worker
 from jobs.services.projects import get_project
 from jobs.services.result_files import create_result_files
 from jobs.states import ENTERED_AT_FIELD, BatchState, ChunkState, LaneKind
+from monitoring.models import Sample, Series
+from monitoring.quantities import QUANTITIES, SUBJECTS, Quantity, SeriesKind, Step
 
 
 def make_person(name: str, *, project: Project | None = None, role: str = Role.MEMBER) -> User:
@@ -149,6 +154,91 @@ def answer_line(batch: Batch, position: int, *, texts: list[str], errors: list[s
         error_message="" if ok else errors[position - len(texts)],
         created_at=timezone.now(),
     )
+
+
+def make_gpu(worker: Worker, index: int = 0, *, age_s: float = 0.0, **fields: Any) -> Gpu:
+    """Make a GPU that is at work; with `error`, one that is lost."""
+    read = {
+        "driver": "580.95.05",
+        "utilization_percent": 87.0,
+        "memory_used_bytes": 61 * 2**30,
+        "memory_total_bytes": 80 * 2**30,
+        "temperature_c": 64.0,
+        "power_w": 512.0,
+        "power_limit_w": 700.0,
+        "clock_sm_mhz": 1_755.0,
+        "clock_memory_mhz": 2_619.0,
+        "throttle_reasons": [],
+        "processes": [{"pid": 4_242, "name": "VLLM::EngineCore", "memory_bytes": 60 * 2**30}],
+    }
+    figures = dict.fromkeys(read) if fields.get("error") else read
+    return Gpu.objects.create(
+        worker=worker,
+        index=index,
+        read_at=timezone.now() - timedelta(seconds=age_s),
+        **{"name": "NVIDIA H100 80GB HBM3", **figures, "driver": read["driver"], **fields},
+    )
+
+
+# What `make_series` makes of a quantity that a test does not name: a plausible height.
+_HEIGHTS = {
+    "%": 60.0,
+    "B": 48.0 * 2**30,
+    "°C": 64.0,
+    "W": 500.0,
+    "MHz": 1_800.0,
+    "tokens/s": 1_900.0,
+    "tokens": 9_000.0,
+    "s": 0.4,
+}
+
+
+def make_series(
+    kind: SeriesKind,
+    subject: Worker | Gpu | Lane | Batch,
+    *,
+    minutes: float = 1.0,
+    step: Step = Step.FINE,
+    age_s: float = 0.0,
+    hole: tuple[float, float] | None = None,
+    **values: float | Callable[[float], float | None] | None,
+) -> Series:
+    """Make the series of a host, GPU, lane or batch with samples up to `age_s` seconds ago.
+
+    A quantity is a number, or a function of the seconds since the first sample; the others wave
+    about a plausible height. Between the two `minutes` of `hole`, counted from the first sample,
+    nothing was sampled.
+    """
+    now = timezone.now() - timedelta(seconds=age_s)
+    every_s = int(step) or 2
+    series = Series.objects.create(kind=kind, read_at=now, **{SUBJECTS[kind]: subject})
+    samples = []
+    count = int(minutes * 60 / every_s)
+    for number in range(count + 1):
+        second = float(number * every_s)
+        if hole is not None and hole[0] * 60 < second < hole[1] * 60:
+            continue
+        found = [_value(one, second, values) for one in QUANTITIES[kind]]
+        at = now - timedelta(seconds=(count - number) * every_s)
+        samples.append(Sample(series=series, step_s=step, at=at, values=found))
+    Sample.objects.bulk_create(samples)
+    series.latest = dict(
+        zip((one.name for one in QUANTITIES[kind]), samples[-1].values, strict=True)
+    )
+    series.save()
+    return series
+
+
+def _value(quantity: Quantity, second: float, given: dict[str, Any]) -> float | None:
+    if quantity.name in given:
+        value = given[quantity.name]
+        return value(second) if callable(value) else value
+    if quantity.name.endswith("total_bytes"):
+        return 80.0 * 2**30
+    if quantity.name == "power_limit_w":
+        return 700.0
+    height = _HEIGHTS.get(quantity.unit, 4.0)
+    return height * (1 + 0.25 * math.sin(second / 40 + len(quantity.name)))
 
 
 def claim(batch: Batch, lane: Lane, *, lease_s: float = 60.0) -> Chunk:

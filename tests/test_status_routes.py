@@ -12,8 +12,10 @@ from django.utils import timezone
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
-from jobs.models import Gpu, LaneModel, Worker
+from jobs.models import Gpu, Lane, LaneModel, Worker
+from jobs.services import lanes
 from jobs.services.projects import create_key, get_project, revoke_key
+from jobs.states import EngineState
 from monitoring import fleet_report, health
 from monitoring.prometheus import collector
 from monitoring.prometheus.exposition import collector as registered
@@ -134,6 +136,23 @@ def test_an_engine_that_does_not_start_is_a_reason_without_its_text(client):
     response = client.get("/health")
     assert response.json()["reasons"] == ["lane gpu0 of host cannot start an engine"]
     assert b"secret/path" not in response.content
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("state", [EngineState.DIED, EngineState.STARTING, EngineState.READY])
+def test_an_engine_that_crashed_is_a_reason_until_another_is_ready(client, state):
+    _, lane = make_worker()
+    model = get_model()
+    asked = {"lane_id": lane.pk, "model_id": model.pk, "socket": "", "version": ""}
+    lanes.start_engine(**asked, max_num_seqs=8)
+    Lane.objects.update(engine_state=EngineState.DIED, engine_error="out of memory")
+    if state != EngineState.DIED:
+        generation = lanes.start_engine(**asked, max_num_seqs=8)
+    if state == EngineState.READY:
+        lanes.note_engine_ready(lane_id=lane.pk, generation=generation, load_s=3.0)
+    reasons = " ".join(client.get("/health").json()["reasons"])
+    assert ("ended by itself and is not back yet" in reasons) == (state != EngineState.READY)
+    assert "memory" not in reasons
 
 
 @pytest.mark.django_db

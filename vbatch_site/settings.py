@@ -264,7 +264,7 @@ AUTH_PASSWORD_VALIDATORS = [
     )
 ]
 LOGIN_URL = "login"
-LOGIN_REDIRECT_URL = "batch-list"
+LOGIN_REDIRECT_URL = "home"
 LANGUAGE_CODE = "en-us"
 TIME_ZONE = _time_zone
 USE_I18N = False

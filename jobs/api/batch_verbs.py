@@ -11,12 +11,12 @@ from rest_framework.response import Response
 from jobs.api import schema
 from jobs.api.batches import batches_of, key_in_use
 from jobs.api.errors import ApiError, conflict, limit_reached
-from jobs.api.objects import batch_object
 from jobs.api.orders import idempotency_key, is_repeat, read_retry
 from jobs.api.paging import find
 from jobs.api.parsing import optional_json_body
 from jobs.api.view import ApiView
 from jobs.models import Project
+from jobs.objects import batch_object
 from jobs.services.creating_once import IdempotencyConflict
 from jobs.services.limits import LimitReached
 from jobs.services.pausing import CannotPause, pause_batch, resume_batch

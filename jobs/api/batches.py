@@ -9,12 +9,12 @@ from rest_framework.response import Response
 
 from jobs.api import schema
 from jobs.api.errors import ApiError, conflict, limit_reached
-from jobs.api.objects import batch_object, list_object
 from jobs.api.orders import idempotency_key, is_repeat, read_order
 from jobs.api.paging import find, read_paging
 from jobs.api.parsing import json_body
 from jobs.api.view import ApiView
 from jobs.models import Batch, Project
+from jobs.objects import batch_object, list_object
 from jobs.services.batches import (
     CannotCancel,
     cancel_batch,

@@ -11,13 +11,13 @@ from rest_framework.response import Response
 
 from jobs.api import schema
 from jobs.api.errors import ApiError
-from jobs.api.objects import file_object, list_object
 from jobs.api.paging import find, read_paging
 from jobs.api.parameters import Parameters
 from jobs.api.rendering import AnyNegotiation
 from jobs.api.uploads import Form, read_form
 from jobs.api.view import ApiView
 from jobs.models import UPLOAD_PURPOSES, Purpose, StoredFile
+from jobs.objects import file_object, list_object
 from jobs.services.files import (
     InvalidFile,
     create_file,

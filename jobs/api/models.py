@@ -8,10 +8,10 @@ from rest_framework.response import Response
 
 from jobs.api import schema
 from jobs.api.errors import not_found
-from jobs.api.objects import list_object, model_object
 from jobs.api.parameters import echo
 from jobs.api.view import ApiView
 from jobs.models import ServedModel
+from jobs.objects import list_object, model_object
 from jobs.services.served_models import find_model
 
 

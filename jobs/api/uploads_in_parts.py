@@ -13,7 +13,6 @@ from rest_framework.response import Response
 from jobs.api import schema
 from jobs.api.errors import ApiError, conflict, not_found, too_large
 from jobs.api.files import no_room
-from jobs.api.objects import upload_object, upload_part_object
 from jobs.api.orders import read_lifetime
 from jobs.api.paging import find
 from jobs.api.parameters import Parameters, echo
@@ -21,6 +20,7 @@ from jobs.api.parsing import json_body
 from jobs.api.uploads import read_form
 from jobs.api.view import ApiView
 from jobs.models import UPLOAD_PURPOSES, Project, Upload
+from jobs.objects import upload_object, upload_part_object
 from jobs.services.files import InvalidFile
 from jobs.services.limits import StorageFull
 from jobs.services.uploads import (

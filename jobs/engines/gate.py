@@ -11,9 +11,8 @@ from django.db.models import DurationField, ExpressionWrapper, F
 from django.db.models.functions import Now
 
 from jobs.models import Gpu
+from jobs.services.fleet import READING_STALE_AFTER_S
 
-# An older reading says nothing of now.
-READING_HOLDS_S = 6.0
 # What vLLM takes of a GPU unless it is told another share.
 _DEFAULT_SHARE = 0.92
 _SHARE = "--gpu-memory-utilization"
@@ -46,7 +45,7 @@ def why_held_back(
     for gpu in gpus:
         if gpu.error:
             return f"{gpu.name}, which cannot be read: {gpu.error}"
-        if gpu.age_s > READING_HOLDS_S:
+        if gpu.age_s > READING_STALE_AFTER_S:
             return f"a reading of {gpu.name}: the last one is {gpu.age_s:.0f} s old"
         if max_temperature_c and (gpu.temperature_c or 0) > max_temperature_c:
             return (

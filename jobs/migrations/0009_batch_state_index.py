@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('jobs', '0007_gpu_figures_and_gate'),
+        ('jobs', '0008_batch_list_indexes'),
     ]
 
     operations = [

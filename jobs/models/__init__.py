@@ -1,16 +1,10 @@
 """The tables of the Batch API and its workers."""
 
 from jobs.models.audit import AuditEntry
-from jobs.models.batches import (
-    Batch,
-    BatchEvent,
-    BatchRequest,
-    BatchResponse,
-    Chunk,
-    Suspect,
-)
+from jobs.models.batches import Batch, BatchEvent, Chunk
 from jobs.models.files import UPLOAD_PURPOSES, Purpose, StoredFile, Upload, UploadPart
 from jobs.models.fleet import Gpu, Installation, Lane, LaneModel, ServedModel, Worker
+from jobs.models.lines import BatchRequest, BatchResponse, Suspect
 from jobs.models.projects import Membership, Project, ProjectKey, Role
 from jobs.models.webhooks import WebhookAttempt, WebhookDelivery
 

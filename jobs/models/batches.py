@@ -1,17 +1,22 @@
-"""Batches, their requests, the chunks in which they are worked on, and their responses."""
+"""Batches, the chunks in which they are worked on, and what happened to them."""
 
 from __future__ import annotations
 
 import secrets
+from datetime import UTC, datetime
 
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import F, Q, Value
+from django.db.models.functions import Coalesce
 
 from jobs.models.files import StoredFile
 from jobs.models.fleet import Lane, ServedModel
 from jobs.models.projects import Project
 from jobs.querysets import Kept
 from jobs.states import ENDED_STATES, LIVE_STATES, BatchState, ChunkState, EventKind
+
+# Where a batch that has not ended stands among those that are sorted by their end.
+NOT_ENDED = datetime(9999, 1, 1, tzinfo=UTC)
 
 
 def new_batch_id() -> str:
@@ -157,6 +162,35 @@ class Batch(models.Model):
             models.Index(
                 fields=["ended_at"], name="batch_ended", condition=Q(state__in=ENDED_STATES)
             ),
+            # The page of batches: newest first or since a moment, by lines, by end; one state;
+            # one model, or those whose names begin alike.
+            models.Index(
+                fields=["created_at", "id"],
+                name="batch_by_created",
+                condition=Q(deleted_at__isnull=True),
+            ),
+            models.Index(
+                fields=["total", "id"],
+                name="batch_by_lines",
+                condition=Q(deleted_at__isnull=True),
+            ),
+            models.Index(
+                Coalesce("ended_at", Value(NOT_ENDED)),
+                "id",
+                name="batch_by_end",
+                condition=Q(deleted_at__isnull=True),
+            ),
+            models.Index(
+                fields=["state", "created_at", "id"],
+                name="batch_of_state",
+                condition=Q(deleted_at__isnull=True),
+            ),
+            models.Index(
+                fields=["model_name", "created_at", "id"],
+                name="batch_of_model",
+                opclasses=["varchar_pattern_ops", "timestamptz_ops", "int8_ops"],
+                condition=Q(deleted_at__isnull=True),
+            ),
             # The sweep of idempotency keys that are too old.
             models.Index(
                 fields=["created_at"],
@@ -176,32 +210,6 @@ class Batch(models.Model):
     def answered(self) -> int:
         """Lines that have a response, good or bad."""
         return self.completed + self.failed
-
-
-class BatchRequest(models.Model):
-    """One line of the input; never updated.
-
-    `line` counts lines of the file from 1, blank ones too; `position` counts requests from 0.
-    `prompt_text` is what a person reads (at most 64 KB), `prompt_sha256` tells equal prompts
-    whatever the model.
-    """
-
-    batch = models.ForeignKey(Batch, on_delete=models.CASCADE, related_name="requests")
-    line = models.PositiveIntegerField()
-    position = models.PositiveIntegerField()
-    custom_id = models.CharField(max_length=512)
-    body = models.BinaryField()
-    prompt_text = models.TextField()
-    prompt_sha256 = models.BinaryField(max_length=32)
-
-    class Meta:
-        constraints = [
-            models.UniqueConstraint(fields=["batch", "custom_id"], name="request_custom_id_once"),
-            models.UniqueConstraint(fields=["batch", "position"], name="request_position_once"),
-        ]
-
-    def __str__(self) -> str:
-        return self.custom_id
 
 
 class Chunk(models.Model):
@@ -237,67 +245,6 @@ class Chunk(models.Model):
 
     def __str__(self) -> str:
         return f"{self.batch} {self.first_position}-{self.last_position}"
-
-
-class Suspect(models.Model):
-    """A line that was in the engine when the engine died.
-
-    Suspects run again in groups of their own, each group alone in the engine and smaller than
-    the last, until the line that kills it stands alone. `deaths_alone` counts how often it then
-    died with nothing else in it.
-    """
-
-    request = models.OneToOneField(BatchRequest, on_delete=models.CASCADE, primary_key=True)
-    batch = models.ForeignKey(Batch, on_delete=models.CASCADE, related_name="suspects")
-    group_size = models.PositiveIntegerField()
-    group_key = models.CharField(max_length=32)
-    deaths_alone = models.PositiveSmallIntegerField(default=0)
-
-    def __str__(self) -> str:
-        return f"{self.request_id} in a group of {self.group_size}"
-
-
-class BatchResponse(models.Model):
-    """The final answer to one request; inserted once, never updated.
-
-    `body` is what the engine answered, to the byte (empty where there was no answer); `ok` says
-    in which of the two result files the line stands.
-    """
-
-    # No database constraint on the two keys: a check per row costs a tenth of the ingest rate,
-    # and rows are inserted only under the lock of their batch, which deleting takes as well.
-    request = models.OneToOneField(
-        BatchRequest, on_delete=models.CASCADE, primary_key=True, db_constraint=False
-    )
-    batch = models.ForeignKey(
-        Batch, on_delete=models.CASCADE, related_name="responses", db_constraint=False
-    )
-    seq = models.BigIntegerField()
-    ok = models.BooleanField()
-    status_code = models.PositiveSmallIntegerField(null=True)
-    body = models.BinaryField(default=bytes)
-    text = models.TextField(blank=True)
-    finish_reason = models.CharField(max_length=64, blank=True)
-    input_tokens = models.PositiveIntegerField(default=0)
-    cached_tokens = models.PositiveIntegerField(default=0)
-    output_tokens = models.PositiveIntegerField(default=0)
-    reasoning_tokens = models.PositiveIntegerField(default=0)
-    latency_ms = models.PositiveIntegerField(null=True)
-    error_code = models.CharField(max_length=64, blank=True)
-    error_message = models.TextField(blank=True)
-    lane = models.ForeignKey(
-        Lane, on_delete=models.SET_NULL, null=True, related_name="+", db_constraint=False
-    )
-    created_at = models.DateTimeField()
-
-    class Meta:
-        constraints = [
-            # Live results stream in this order, and `after=` resumes by it.
-            models.UniqueConstraint(fields=["batch", "seq"], name="response_seq_once"),
-        ]
-
-    def __str__(self) -> str:
-        return f"response to {self.request_id}"
 
 
 class BatchEvent(models.Model):

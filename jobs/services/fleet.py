@@ -18,6 +18,8 @@ from jobs.states import EngineState, LaneKind
 HEARTBEAT_S = 1.0
 # A worker whose last heartbeat is older than this is not counted on.
 STALE_AFTER_S = 10.0
+# A reading that is older says nothing of now: three of the sampler's intervals.
+READING_STALE_AFTER_S = 6.0
 _REGISTER_LOCK = 0x76627267
 OTHER_NAME = "Give this one a name of its own with VBATCH_WORKER_NAME or `runworker --name`."
 

@@ -98,6 +98,17 @@ def end_task(*, lane_id: int, token: str) -> None:
         release_lane(lane_id=lane_id)
 
 
+def loading_models() -> set[int | None]:
+    """Return the ids of the models that an engine of a worker that is alive is loading now."""
+    starting = Lane.objects.filter(
+        active=True,
+        worker__heartbeat_at__gte=alive_since(),
+        worker__stopped_at=None,
+        engine_state=EngineState.STARTING,
+    )
+    return set(starting.values_list("engine_model_id", flat=True))
+
+
 def want_model(*, lane_id: int, model_id: int | None) -> None:
     """Say which model the lane's engine shall hold; the supervisor acts on it."""
     Lane.objects.filter(pk=lane_id).update(wanted_model_id=model_id, start_held_back="")
@@ -127,7 +138,6 @@ def start_engine(
         engine_model_id=model_id,
         engine_state=EngineState.STARTING,
         engine_progress="starting",
-        engine_error="",
         start_held_back="",
         engine_socket=socket,
         engine_version=version,
@@ -145,6 +155,7 @@ def note_engine_ready(*, lane_id: int, generation: int, load_s: float) -> None:
             lane_id=lane_id,
             generation=generation,
             engine_state=EngineState.READY,
+            engine_error="",
             engine_progress="",
             engine_ready_at=Now(),
         ):

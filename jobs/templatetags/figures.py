@@ -8,6 +8,8 @@ from django import template
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from jobs.models import Batch
+
 register = template.Library()
 
 DASH = "–"
@@ -38,6 +40,32 @@ def count(value: int | None) -> SafeString:
 
 
 @register.filter
+def per_second(value: float | None) -> str:
+    """Write a rate with three digits that count: 0.25, 12.3, 4,321, 51.2 k."""
+    if value is None:
+        return DASH
+    if value >= 100:
+        return rounded(round(value))
+    return f"{float(f'{value:.3g}'):g}"
+
+
+@register.filter
+def memory(value: float | str | None) -> str:
+    """Write bytes of memory as charts do: 79.6 GiB."""
+    return DASH if value is None or isinstance(value, str) else f"{value / 2**30:,.1f} GiB"
+
+
+@register.filter
+def figure(value: float | str | None, unit: str = "") -> str:
+    """Write a measured value with three digits and its unit: 1,234, 12.3 ms, 0.123."""
+    if value is None or isinstance(value, str):  # Templates have "" for what is not there.
+        return DASH
+    size = abs(value)
+    digits = 0 if size >= 100 or value == int(value) else 1 if size >= 10 else 2 if size >= 1 else 3
+    return f"{value:,.{digits}f} {unit}".rstrip()
+
+
+@register.filter
 def duration(seconds: float | None) -> str:
     """Write a duration in its two largest units: 4 min 12 s."""
     if seconds is None:
@@ -49,6 +77,14 @@ def duration(seconds: float | None) -> str:
         if amount:
             parts.append(f"{amount} {unit}")
     return " ".join(parts[:2]) or "0 s"
+
+
+@register.filter
+def roughly(seconds: float) -> str:
+    """Write an estimated duration, as exact as an estimate can be: 12 min, never 12 min 3 s."""
+    steps = ((120, 5), (600, 10), (7_200, 60), (172_800, 600))
+    step = next((step for below, step in steps if seconds < below), 3_600)
+    return duration(max(step, round(seconds / step) * step))
 
 
 @register.simple_tag
@@ -87,7 +123,22 @@ def percent(part: int, whole: int) -> str:
     return "100" if part == whole else f"{min(share, 99.9):.1f}"
 
 
+@register.filter
+def share(part: float | str | None, whole: float | str | None) -> str:
+    """Write how much of a bar a measured value fills, from 0 to 100."""
+    if not isinstance(part, int | float) or not isinstance(whole, int | float) or not whole:
+        return "0"
+    return f"{min(100.0, max(0.0, part / whole * 100)):.1f}"
+
+
 @register.simple_tag
 def icon(name: str) -> SafeString:
     """Draw an icon of the sprite; the word beside it says what it means."""
     return format_html('<svg class="icon" aria-hidden="true"><use href="#i-{}"></use></svg>', name)
+
+
+@register.filter
+def lasted(batch: Batch) -> float | None:
+    """Return the seconds from a batch's creation to its end; None while it lives."""
+    ended = batch.ended_at
+    return None if ended is None else (ended - batch.created_at).total_seconds()

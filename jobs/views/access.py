@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
 from django.db.models import QuerySet
 from django.http import Http404
+from django.utils import timezone
 
-from jobs.models import Batch, Membership, Role
+from jobs.models import Batch, Membership, Project, Role
 from jobs.services.batches import overdue_batches, settle_batch
 from jobs.services.projects import projects_of
 
+SETTLE_FOR_S = 0.1
+_CHANGING = (Role.OWNER, Role.MEMBER)
 
-def visible_batches(user: Any) -> QuerySet[Batch]:
-    """Return the batches of a person's projects, those that are overdue settled first."""
-    for batch_id in overdue_batches():
-        settle_batch(batch_id=batch_id)
-    return Batch.objects.filter(project__in=projects_of(user))
+
+def visible_batches(user: Any, projects: Sequence[Project] | None = None) -> QuerySet[Batch]:
+    """Return the batches of a person's projects, those that are overdue settled first.
+
+    `projects` are these, where they were read already: named one by one they let the database
+    judge how many rows they have.
+    """
+    _settle_overdue()
+    if user.is_superuser:
+        return Batch.objects.all()
+    if projects is None:
+        return Batch.objects.filter(project__in=projects_of(user))
+    return Batch.objects.filter(project__in=[project.pk for project in projects])
 
 
 def access_batch(user: Any, public_id: str) -> Batch:
@@ -28,7 +40,19 @@ def access_batch(user: Any, public_id: str) -> Batch:
     batch = batches.filter(public_id=public_id).first()
     if batch is None:
         raise Http404(f"No batch found with id '{public_id}'.")
+    if batch.is_live and batch.expires_at <= timezone.now() and settle_batch(batch_id=batch.pk):
+        # It was not its turn yet among those that are overdue.
+        return batches.get(pk=batch.pk)
     return batch
+
+
+def _settle_overdue() -> None:
+    """Settle what is overdue, for a moment: a page does not wait for hundreds of them."""
+    until = time.monotonic() + SETTLE_FOR_S
+    for batch_id in overdue_batches():
+        settle_batch(batch_id=batch_id)
+        if time.monotonic() > until:
+            break
 
 
 def may_change(user: Any, batch: Batch) -> bool:
@@ -41,7 +65,12 @@ def changeable_projects(user: Any, batches: Sequence[Batch]) -> set[int]:
     projects = {batch.project_id for batch in batches}
     if user.is_superuser:
         return projects
-    found = Membership.objects.filter(
-        user=user, project__in=projects, role__in=(Role.OWNER, Role.MEMBER)
-    )
+    found = Membership.objects.filter(user=user, project__in=projects, role__in=_CHANGING)
     return set(found.values_list("project_id", flat=True))
+
+
+def may_change_any(user: Any) -> bool:
+    """Say whether there is any project whose batches a person may change."""
+    return bool(
+        user.is_superuser or Membership.objects.filter(user=user, role__in=_CHANGING).exists()
+    )

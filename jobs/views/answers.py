@@ -14,6 +14,7 @@ from django.views.decorators.http import require_GET
 
 from jobs.models import Batch, BatchRequest
 from jobs.views.access import access_batch
+from jobs.views.lines import SHOW, lines_of
 
 PAGE_LINES = 25
 CLAMP_CHARS = 500
@@ -31,19 +32,20 @@ class AnswerPage:
     lines: list[dict[str, Any]]
     previous: int | None
     next: int | None
-    only_errors: bool
+    show: str
 
 
-def answer_page(batch: Batch, *, start: str, only_errors: bool) -> AnswerPage:
-    """Return the lines from position `start` on; texts are cut, so that pages stay small."""
+def answer_page(batch: Batch, *, start: str, show: str) -> AnswerPage:
+    """Return the lines from position `start` on; texts are cut, so that pages stay small.
+
+    `show` is a name of `jobs.views.lines.SHOW`; any other text shows all lines.
+    """
     first = int(start) if start.isascii() and start.isdigit() and len(start) < 10 else 0
-    lines = BatchRequest.objects.filter(batch=batch)
-    if only_errors:
-        lines = lines.filter(batchresponse__ok=False)
+    lines = lines_of(batch, show)
     found = list(_columns(lines.filter(position__gte=first).order_by("position"))[: PAGE_LINES + 1])
     for line in found:
         # What stands in a result file that is deleted or expired cannot be read here either.
-        line["is_hidden"] = _is_hidden(batch, ok=line["ok"])
+        line["is_hidden"] = is_hidden(batch, ok=line["ok"])
     earlier = []
     if first:
         earlier = list(
@@ -55,7 +57,7 @@ def answer_page(batch: Batch, *, start: str, only_errors: bool) -> AnswerPage:
         lines=found[:PAGE_LINES],
         previous=earlier[-1] if earlier else None,
         next=found[PAGE_LINES]["position"] if len(found) > PAGE_LINES else None,
-        only_errors=only_errors,
+        show=show if show in SHOW else "",
     )
 
 
@@ -83,7 +85,7 @@ def _columns(lines: QuerySet[BatchRequest]) -> QuerySet[BatchRequest, Any]:
     )
 
 
-def _is_hidden(batch: Batch, *, ok: bool | None) -> bool:
+def is_hidden(batch: Batch, *, ok: bool | None) -> bool:
     stored = batch.output_file if ok else batch.error_file
     return ok is not None and stored is not None and stored.is_hidden
 
@@ -94,7 +96,7 @@ def line_text(request: HttpRequest, public_id: str, position: str, part: str) ->
     """Return one text of a line: whole, or cut again with `?short=1`."""
     batch = access_batch(request.user, public_id)
     column = _TEXTS[part]
-    if part != "prompt" and _is_hidden(batch, ok=part == "answer"):
+    if part != "prompt" and is_hidden(batch, ok=part == "answer"):
         raise Http404("The file in which this stands was deleted, or has expired.")
     text = (
         BatchRequest.objects.filter(batch=batch, position=int(position))

@@ -7,7 +7,7 @@ from typing import Any
 from django.contrib.auth.decorators import login_required
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET
 
 from jobs.jsonl import MORE_ERRORS
@@ -16,6 +16,7 @@ from jobs.services.files import visible_files
 from jobs.states import BatchState
 from jobs.views.access import access_batch, may_change
 from jobs.views.answers import answer_page
+from jobs.views.lines import SHOW, find_line
 from jobs.views.live import live_fragment
 from jobs.views.shown import deeds_for, show_batches
 
@@ -25,7 +26,10 @@ RETRIES_SHOWN = 10
 @require_GET
 @login_required
 def batch_detail(request: HttpRequest, public_id: str) -> HttpResponse:
-    return render(request, "jobs/batch_detail.html", _context(request, public_id))
+    context = _context(request, public_id)
+    if context["find"] and (found := find_line(context["batch"], context["find"])) is not None:
+        return redirect("line", public_id, found)
+    return render(request, "jobs/batch_detail.html", context)
 
 
 @require_GET
@@ -43,7 +47,7 @@ def _context(request: HttpRequest, public_id: str) -> dict[str, Any]:
         "remaining": batch.total - batch.answered,
         "total_tokens": batch.input_tokens + batch.output_tokens,
         **_findings(batch),
-        "events": list(batch.events.order_by("pk")),
+        "events": _story(batch),
         "deliveries": [] if batch.is_live else list(batch.deliveries.order_by("pk")),
         "files": _files(batch),
         "deeds": deeds_for(batch, may_change=may_change(request.user, batch)),
@@ -51,9 +55,23 @@ def _context(request: HttpRequest, public_id: str) -> dict[str, Any]:
         "answers": answer_page(
             batch,
             start=request.GET.get("from", ""),
-            only_errors=request.GET.get("only") == "errors",
+            show=request.GET.get("show", ""),
         ),
+        "show_chips": [(name, words) for name, (words, _) in SHOW.items()],
+        "find": request.GET.get("find", ""),
     }
+
+
+def _story(batch: Batch) -> list[dict[str, Any]]:
+    """Return the events of a batch, each with the seconds until the next one."""
+    events = list(batch.events.order_by("pk"))
+    return [
+        {
+            "event": event,
+            "lasted_s": (after.created_at - event.created_at).total_seconds() if after else None,
+        }
+        for event, after in zip(events, [*events[1:], None], strict=True)
+    ]
 
 
 def _findings(batch: Batch) -> dict[str, Any]:

@@ -21,7 +21,7 @@ def login_link(request: HttpRequest, token: str) -> HttpResponse:
     """Log in and go to the local page `next`; a spent link of one who is logged in goes too."""
     target = request.GET.get("next", "")
     if not url_has_allowed_host_and_scheme(target, allowed_hosts=None):
-        target = "batch-list"
+        target = "home"
     user = use_login_token(token)
     if user is not None:
         login(request, user, backend=BACKEND)

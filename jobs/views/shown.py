@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from jobs.models import Batch, Lane
-from jobs.services.fleet import alive_since
+from jobs.models import Batch
+from jobs.services.lanes import loading_models
 from jobs.services.waiting import waiting_for_each
-from jobs.states import CANCELLABLE_STATES, PAUSABLE_STATES, BatchState, EngineState
+from jobs.states import CANCELLABLE_STATES, PAUSABLE_STATES, BatchState
 
 
 class Badge(NamedTuple):
@@ -77,7 +77,7 @@ def show_batches(batches: Sequence[Batch]) -> dict[int, Shown]:
     The number of queries does not grow with the number of batches.
     """
     waiting = waiting_for_each(batches)
-    loading = _loading_models() if waiting else set()
+    loading = loading_models() if waiting else set()
     return {
         batch.pk: Shown(
             _badge(batch, waits=batch.pk in waiting, loads=batch.model_id in loading),
@@ -85,16 +85,6 @@ def show_batches(batches: Sequence[Batch]) -> dict[int, Shown]:
         )
         for batch in batches
     }
-
-
-def _loading_models() -> set[int | None]:
-    starting = Lane.objects.filter(
-        active=True,
-        worker__heartbeat_at__gte=alive_since(),
-        worker__stopped_at=None,
-        engine_state=EngineState.STARTING,
-    )
-    return set(starting.values_list("engine_model_id", flat=True))
 
 
 def _badge(batch: Batch, *, waits: bool, loads: bool) -> Badge:

@@ -12,9 +12,9 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from jobs.models import Batch, Chunk, Lane
-from jobs.services.fleet import alive_since
-from jobs.states import LIVE_STATES, BatchState, ChunkState, EngineState
+from jobs.models import Batch, Chunk
+from jobs.services.lanes import loading_models
+from jobs.states import LIVE_STATES, BatchState, ChunkState
 from monitoring.models import Sample, Series
 from monitoring.quantities import (
     PHASE_LOADING,
@@ -67,7 +67,8 @@ def sample_batches() -> int:
     by_id = {batch.pk: batch for batch in batches}
     changed, seen = [], []
     for series in known.all():
-        batch = by_id[series.batch_id]  # type: ignore[index]
+        assert series.batch_id is not None  # By the constraint on the kinds of series.
+        batch = by_id[series.batch_id]
         latest = fleet.read_batch(batch)
         # Waiting, it is where it was; at work, its figures are only as good as they are young.
         is_at_work = batch.is_live and latest["phase"] in (PHASE_LOADING, PHASE_RUNNING)
@@ -129,16 +130,10 @@ class _Fleet:
         engines = Series.objects.filter(
             kind=SeriesKind.ENGINE, read_at__gte=Now() - timedelta(seconds=STALE_AFTER_S)
         )
-        starting = Lane.objects.filter(
-            active=True,
-            worker__heartbeat_at__gte=alive_since(),
-            worker__stopped_at=None,
-            engine_state=EngineState.STARTING,
-        )
         return cls(
             lanes=lanes,
             engines=dict(engines.values_list("lane_id", "latest")),
-            loading=set(starting.values_list("engine_model_id", flat=True)),
+            loading=loading_models(),
         )
 
     def read_batch(self, batch: Batch) -> dict[str, Any]:

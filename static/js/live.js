@@ -4,7 +4,9 @@
 //   data-cell="NAME"  its content is replaced as a whole, unless it holds a selection, the focus
 //                     or a text that was opened;
 //   data-list="NAME"  its children carry data-key; they are kept, moved, added and removed, but
-//                     not while the pointer is over the list, or a selection or the focus in it.
+//                     not while the pointer is over the list, or a selection or the focus in it;
+//   data-ages="NAME"  only its data-read-at and data-stale are carried over, as they are with every
+//                     data-cell; what they mean stands in page.js.
 (() => {
   "use strict";
   const EVERY_MS = 2000;
@@ -26,8 +28,18 @@
     for (const cell of root.querySelectorAll("[data-cell]")) lastWord.set(cell, cell.innerHTML);
   };
 
+  // How old a source is changes all the time: it stands in attributes, which are carried over by
+  // themselves. So a cell is made anew only when what it says is another thing.
+  const carryAges = (cell, fresh) => {
+    for (const name of ["data-read-at", "data-stale"]) {
+      const value = fresh.getAttribute(name);
+      if (value === null) cell.removeAttribute(name);
+      else if (cell.getAttribute(name) !== value) cell.setAttribute(name, value);
+    }
+  };
   const patchCell = (cell, fresh) => {
     cell.hidden = fresh.hidden;
+    carryAges(cell, fresh);
     if (lastWord.get(cell) === fresh.innerHTML) return true;
     if (cell.querySelector("[data-opened]") || isBusy(cell)) return false;
     lastWord.set(cell, fresh.innerHTML);
@@ -45,6 +57,10 @@
     for (const part of top(fresh, "[data-cell-shown]")) {
       const mine = root.querySelector(`[data-cell-shown="${part.dataset.cellShown}"]`);
       if (mine) mine.hidden = part.hidden;
+    }
+    for (const part of top(fresh, "[data-ages]")) {
+      const mine = root.querySelector(`[data-ages="${part.dataset.ages}"]`);
+      if (mine) carryAges(mine, part);
     }
     return whole;
   };

@@ -29,6 +29,35 @@
   setInterval(() => document.hidden || showTimes(), 1000);
   document.addEventListener("vbatch:patched", showTimes);
 
+  // `data-stale-after="6" data-read-at="ISO TIME"`: a figure that is no longer true does not look as
+  // if it were. Once its source is older than that, the element gets the class `aged`, and what it
+  // holds of `data-age-words` says for how long there was no reading (or what else that names). It
+  // needs no answer of the server, so that it holds while that is away too. `data-stale` is the
+  // server's own word for the same, by the database's clock: it counts even where the reader's
+  // clock says otherwise.
+  const showStale = () => {
+    const now = Date.now() + offset;
+    for (const element of document.querySelectorAll("[data-stale-after]")) {
+      const at = Date.parse(element.dataset.readAt);
+      const seconds = (now - at) / 1000;
+      const old = element.hasAttribute("data-stale") || !(seconds <= Number(element.dataset.staleAfter));
+      element.classList.toggle("aged", old);
+      for (const words of element.querySelectorAll("[data-age-words]")) {
+        if (words.closest("[data-stale-after]") !== element) continue;
+        const noun = words.dataset.ageWords;
+        const since = age(Math.max(0, seconds));
+        const text = !old
+          ? `${noun || "read"} ${since}`
+          : at ? `no ${noun || "reading"} for ${since.replace(" ago", "").replace("now", "a moment")}` : `no ${noun || "reading"} yet`;
+        if (words.textContent !== text) words.textContent = text;
+      }
+    }
+  };
+  showStale();
+  setInterval(() => document.hidden || showStale(), 500);
+  document.addEventListener("visibilitychange", showStale);
+  document.addEventListener("vbatch:patched", showStale);
+
   const copy = async (button) => {
     const box = button.hasAttribute("data-copy-from") && button.parentElement.querySelector("code");
     const text = box ? box.textContent : button.dataset.copy;
@@ -68,7 +97,17 @@
     if (link && getSelection().isCollapsed) link.click();
   });
   document.addEventListener("keydown", (event) => {
+    const typing = event.target.closest("input:not([type=checkbox]), textarea, select, [contenteditable]");
+    const search = document.querySelector("[data-search]");
+    const modified = event.ctrlKey || event.metaKey || event.altKey;
+    const asked = event.key === "/" ? !typing && !modified : event.key === "k" && (event.ctrlKey || event.metaKey);
+    if (search && asked && !document.querySelector("dialog[open]")) {
+      event.preventDefault();
+      search.focus();
+      search.select();
+    }
     if (event.key !== "Escape") return;
+    if (event.target === search) search.blur();
     for (const menu of document.querySelectorAll("details[data-menu][open]")) menu.open = false;
   });
 })();

@@ -87,9 +87,12 @@ def test_its_idempotency_key_is_free_again(api, lane):
 def test_a_late_call_for_it_changes_nothing(api, done):
     batch = Batch.objects.get()
     delete_batch(batch=batch)
+    before = Batch.every.values().get()
     tasks.validate(batch.pk)
+    assert Batch.every.values().get() == before
     Batch.every.all().delete()
     tasks.validate(batch.pk)
+    assert not Batch.every.exists()
 
 
 def test_a_webhook_that_has_not_gone_out_will_not(api, done):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from typing import Any
+
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
@@ -41,3 +44,20 @@ def viewer_page(project) -> Client:
 @pytest.fixture
 def strange_page(db) -> Client:
     return _client(make_person("stranger", project=get_project(name="theirs")))
+
+
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Any]:
+    # Only here: the other tests of pages need no browser.
+    from tests.pages.browsing import started_browser
+
+    with started_browser() as browser:
+        yield browser
+
+
+@pytest.fixture
+def open_page(browser, live_server, member) -> Callable[..., Any]:
+    """Open a page in a real browser, logged in as the member."""
+    from tests.pages.browsing import opened
+
+    return lambda **options: opened(browser, live_server, member, **options)

@@ -12,8 +12,8 @@ from tests.cast import make_batch, make_worker
 
 
 def buttons(html: bytes) -> list[str]:
-    """Return the addresses of the buttons, in turn."""
-    return re.findall(r'formaction="([^"]+)"', html.decode())
+    """Return the addresses of the buttons of single batches, in turn."""
+    return re.findall(r'formaction="(/batches/batch_[^"]+)"', html.decode())
 
 
 def test_a_running_batch_is_paused_and_goes_on(page, project):
@@ -124,7 +124,8 @@ def test_the_button_of_the_list_works_and_leads_back_to_the_same_view(member, pr
     batch = make_batch(project=project, open_lines=1)
     html = client.get("/batches?show=live").content.decode()
     (address,) = buttons(html.encode())
-    fields = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', html))
+    form = html.partition('<form id="deed-form"')[2].partition("</form>")[0]
+    fields = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', form))
     assert fields["back"] == "/batches?show=live"
     response = client.post(address, fields)
     assert (response.status_code, response["Location"]) == (302, "/batches?show=live")

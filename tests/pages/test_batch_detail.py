@@ -162,8 +162,8 @@ def test_lines_are_paged_in_the_order_of_the_input(page, project, monkeypatch):
     second = page.get(f"{address}?from=3").content.decode()
     assert re.findall(keys, second) == ["3", "4", "5"]
     assert "?from=0" in second and "?from=6" in second
-    errors = page.get(f"{address}?only=errors").content.decode()
-    assert re.findall(keys, errors) == ["4", "5", "6"] and "only=errors&amp;from=7" in errors
+    errors = page.get(f"{address}?show=errors").content.decode()
+    assert re.findall(keys, errors) == ["4", "5", "6"] and "show=errors&amp;from=7" in errors
 
 
 @pytest.mark.parametrize("query", ["?from=-1", "?from=x", "?from=99999999999999999999", "?from=²"])

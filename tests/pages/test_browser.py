@@ -2,67 +2,14 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import pytest
-from django.contrib.auth.models import User
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import expect
 
 from jobs.models import Batch
-from jobs.services.login_links import create_login_token
 from tests.cast import answer_line, make_batch, make_worker
-from vbatch_site.setup.debian import CHROMIUM, find_chromium
+from tests.pages.browsing import SOON_MS
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-SOON_MS = 8_000
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    path = find_chromium()
-    assert path is not None, CHROMIUM.how_to
-    # Playwright runs a loop in this thread; Django takes that for asynchronous code.
-    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=FLAGS)
-        yield chromium
-        chromium.close()
-    del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]
-
-
-@contextmanager
-def _opened(browser: Browser, server, member: User, **options) -> Iterator[Page]:
-    """Open a page of the member's; any error in its console fails the test."""
-    context = browser.new_context(viewport=options.pop("viewport", {"width": 1440, "height": 900}))
-    page = context.new_page()
-    problems: list[str] = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on(
-        "console",
-        lambda message: message.type == "error" and problems.append(message.text),
-    )
-    member.refresh_from_db()
-    page.goto(f"{server.url}/login/link/{create_login_token(user=member)}")
-    yield page
-    context.close()
-    expected = options.get("expected", "\0")
-    assert [p for p in problems if expected not in p] == []
-
-
-@pytest.fixture
-def open_page(browser, live_server, member):
-    return lambda **options: _opened(browser, live_server, member, **options)
 
 
 def _progress(batch: Batch, completed: int) -> None:
@@ -203,7 +150,8 @@ def test_nothing_overflows(open_page, live_server, project, width):
             "/batches",
             f"/batches/{batch.public_id}",
             f"/batches/{failed.public_id}",
-            "/status",
+            "/",
+            "/monitor",
         ):
             page.goto(live_server.url + address)
             over = page.evaluate("document.documentElement.scrollWidth - innerWidth")
@@ -218,8 +166,8 @@ def test_nothing_overflows(open_page, live_server, project, width):
 def test_on_a_phone_the_sidebar_folds(open_page, live_server):
     with open_page(viewport={"width": 390, "height": 844}) as page:
         page.goto(f"{live_server.url}/batches")
-        link = page.get_by_role("link", name="Status")
+        link = page.get_by_role("link", name="Monitor")
         expect(link).to_be_hidden()
         page.get_by_role("button", name="Menu").click()
         link.click()
-        expect(page.get_by_role("heading", name="Status")).to_be_visible()
+        expect(page.get_by_role("heading", name="Monitor")).to_be_visible()

@@ -57,7 +57,10 @@ class _Strict(HTMLParser):
                 self.faults.append(f"{tag} {name}={named[name]}")
 
 
-@pytest.mark.parametrize("address", ["/batches", "/status", "BATCH", "/batches/batch_unknown"])
+PAGES = ["/", "/monitor", "/batches", "BATCH", "/batches/batch_unknown"]
+
+
+@pytest.mark.parametrize("address", PAGES)
 def test_a_page_needs_nothing_from_elsewhere_and_no_inline_script(page, project, address):
     batch = make_batch(project=project, texts=["a"], errors=["b"], open_lines=1)
     response = page.get(address.replace("BATCH", f"/batches/{batch.public_id}"))

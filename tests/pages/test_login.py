@@ -16,14 +16,14 @@ def test_name_and_password(client, member):
     wrong = client.post("/login", {"username": "member", "password": "no"})
     assert b"do not match an account" in wrong.content
     right = client.post(
-        "/login?next=/status",
+        "/login?next=/monitor",
         {
             "username": "member",
             "password": "member-password",
-            "next": "/status",
+            "next": "/monitor",
         },
     )
-    assert (right.status_code, right["Location"]) == (302, "/status")
+    assert (right.status_code, right["Location"]) == (302, "/monitor")
     assert client.get("/batches").status_code == 200
     assert client.post("/logout")["Location"] == "/login"
     assert client.get("/batches").status_code == 302
@@ -31,10 +31,10 @@ def test_name_and_password(client, member):
 
 def test_a_link_logs_in_once(client, member):
     address = f"/login/link/{create_login_token(user=member)}"
-    assert client.get(address)["Location"] == "/batches"
+    assert client.get(address)["Location"] == "/"
     assert client.get("/batches").status_code == 200
     # Who clicks twice, in the same browser, is led on; anybody else is not let in.
-    assert client.get(address)["Location"] == "/batches"
+    assert client.get(address)["Location"] == "/"
     spent = Client().get(address)
     assert spent.status_code == 403 and b"has been used, or is too old" in spent.content
 
@@ -53,9 +53,9 @@ def test_a_link_leads_to_a_page_of_ours_only(member):
         member.refresh_from_db()
         return answer["Location"]
 
-    assert target("/status") == "/status"
+    assert target("/monitor") == "/monitor"
     for wanted in ("https://evil.example/", "//evil.example", "javascript:alert(1)", ""):
-        assert target(wanted) == "/batches"
+        assert target(wanted) == "/"
 
 
 def test_what_makes_a_link_worthless(client, member, monkeypatch):

@@ -1,7 +1,8 @@
 """Sets a product up, run as a process with its settings: tables, an API key, models.
 
-Reads `{"key": bool, "models": {name: {column: value}}}` from standard input and writes
-`{"key": str | null}` to standard output.
+Reads `{"key": bool, "login": bool, "models": {name: {column: value}}}` from standard input and
+writes `{"key": str | null, "login": str | null}` to standard output: a key of the API, and a
+token that logs an administrator in.
 """
 
 from __future__ import annotations
@@ -26,7 +27,15 @@ def main() -> None:
         _, key = create_key(project=get_project(), name="stack")
     for name, columns in wanted["models"].items():
         save_model(name=name, replace=True, **columns)
-    json.dump({"key": key}, sys.stdout)
+    token = None
+    if wanted["login"]:
+        from django.contrib.auth.models import User
+
+        from jobs.services.login_links import create_login_token
+
+        person = User.objects.filter(username="admin").first()
+        token = create_login_token(user=person or User.objects.create_superuser("admin"))
+    json.dump({"key": key, "login": token}, sys.stdout)
 
 
 if __name__ == "__main__":

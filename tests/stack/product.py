@@ -100,16 +100,21 @@ class Stack:
             }
             for name, plan in self._models.items()
         }
-        self.key = self._prepare(key=True, models=columns) or ""
+        self.key = self._prepare(key=True, models=columns)["key"]
 
     def save_model(self, name: str, **columns: Any) -> None:
         """Enter a model by its columns, such as `upstream_url`, or change it."""
-        self._prepare(key=False, models={name: columns})
+        self._prepare(models={name: columns})
 
-    def _prepare(self, **wanted: Any) -> str | None:
+    def login_token(self) -> str:
+        """Return a token that logs an administrator in, once."""
+        token: str = self._prepare(login=True)["login"]
+        return token
+
+    def _prepare(self, **wanted: Any) -> dict[str, Any]:
         done = subprocess.run(
             [sys.executable, "-m", "tests.stack.prepare"],
-            input=json.dumps(wanted),
+            input=json.dumps({"key": False, "login": False, "models": {}, **wanted}),
             env=self.env,
             cwd=ROOT,
             capture_output=True,
@@ -117,8 +122,8 @@ class Stack:
             timeout=120,
         )
         assert done.returncode == 0, done.stderr[-4000:]
-        key: str | None = json.loads(done.stdout)["key"]
-        return key
+        made: dict[str, Any] = json.loads(done.stdout)
+        return made
 
     def manage(self, *command: str, timeout_s: float = 60.0) -> str:
         """Run one of the product's commands; return what it printed on stdout."""

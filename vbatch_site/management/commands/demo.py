@@ -143,7 +143,7 @@ class Command(ActingCommand):
             ("/batches", "batches, with their answers"),
             ("/admin/", "administration"),
             ("/docs", "the API"),
-            ("/status", "what runs"),
+            ("/", "what runs"),
         ):
             out.print(f"  {self._address()}{path:12} {words}")
         shown = key or "YOUR_KEY"
