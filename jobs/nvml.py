@@ -32,6 +32,7 @@ _REASONS = {
     pynvml.nvmlClocksThrottleReasonHwThermalSlowdown: "heat (hardware)",
     pynvml.nvmlClocksThrottleReasonHwPowerBrakeSlowdown: "power brake",
 }
+THROTTLE_REASONS = tuple(_REASONS.values())
 
 
 class NoGpu(Exception):

@@ -9,13 +9,16 @@ from django.db import InterfaceError, connection
 from django.db.migrations.recorder import MigrationRecorder
 from django.test import Client
 from django.utils import timezone
+from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 from jobs.models import Gpu, Lane, LaneModel, Worker
 from jobs.services import lanes
 from jobs.services.projects import create_key, get_project, revoke_key
 from jobs.states import EngineState
-from monitoring import fleet_report, health, metrics
+from monitoring import fleet_report, health
+from monitoring.prometheus import collector
+from monitoring.prometheus.exposition import collector as registered
 from tests.cast import claim, get_model, make_batch, make_person, make_worker
 from vbatch_site import schema_state
 
@@ -239,7 +242,7 @@ def test_running_jobs_asks_the_same_number_of_queries(client, key, django_assert
 
 # --- /metrics --------------------------------------------------------------------------------
 def scrape(client: Client, **kwargs) -> dict[tuple[str, tuple], float]:
-    metrics._collector.forget()
+    registered.forget()
     response = client.get("/metrics", **kwargs)
     assert response.status_code == 200
     return {
@@ -257,11 +260,10 @@ def test_metrics_tell_what_the_database_knows(client):
     assert found["vbatch_database_up", ()] == 1
     assert found["vbatch_batches", (("state", "in_progress"),)] == 1
     assert found["vbatch_batches", (("state", "failed"),)] == 0
-    assert found["vbatch_requests_answered", (("result", "ok"),)] == 2
-    assert found["vbatch_requests_answered", (("result", "failed"),)] == 1
-    assert found["vbatch_queue_requests", ()] == 4
-    assert found["vbatch_worker_up", ()] == 1
-    seen = found["vbatch_worker_heartbeat_timestamp_seconds", (("worker", "host"),)]
+    assert found["vbatch_queue_requests", (("model", "small"),)] == 4
+    assert found["vbatch_workers_alive", ()] == 1
+    assert found["vbatch_worker_up", (("worker", "host"),)] == 1
+    seen = found["vbatch_heartbeat_last_success_timestamp_seconds", (("worker", "host"),)]
     assert seen == pytest.approx(worker.heartbeat_at.timestamp(), abs=0.01)
     assert any(name.startswith("django_http_requests") for name, _ in found)
 
@@ -269,7 +271,7 @@ def test_metrics_tell_what_the_database_knows(client):
 @pytest.mark.django_db
 def test_metrics_without_the_database_have_a_gap_and_not_old_figures(client, monkeypatch):
     scrape(client)
-    monkeypatch.setattr(metrics, "_database_metrics", _no_database)
+    monkeypatch.setattr(collector, "database_metrics", _no_database)
     found = scrape(client)
     assert found["vbatch_database_up", ()] == 0
     assert not any(name == "vbatch_batches" for name, _ in found)
@@ -290,7 +292,7 @@ def test_metrics_are_for_near_networks_and_keys(client, key, settings):
 
 def test_the_collector_asks_nothing_when_it_is_registered():
     # Without the mark for the database, any query would raise.
-    metrics.CollectorRegistry().register(metrics.DatabaseCollector())
+    CollectorRegistry().register(collector.DatabaseCollector())
 
 
 @pytest.mark.django_db

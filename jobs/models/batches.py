@@ -147,6 +147,12 @@ class Batch(models.Model):
             models.Index(
                 fields=["project", "create_digest", "-created_at"], name="batch_created_twice"
             ),
+            # How many there are in each state: read from the index alone, rows are wide.
+            models.Index(
+                fields=["state"],
+                name="batch_by_state",
+                condition=Q(deleted_at__isnull=True),
+            ),
             # The sweeps of what was deleted, and of what has been kept for long enough.
             models.Index(
                 fields=["deleted_at"],

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
 from django.conf import settings
 from django.db import connection, transaction
 
 from jobs.models import Batch
-from jobs.states import LIVE_STATES
+from jobs.states import ENDED_STATES, LIVE_STATES
 from monitoring.models import BatchSummary
 from monitoring.quantities import HISTOGRAM_BOUNDS
 
@@ -26,13 +27,21 @@ LEFT JOIN monitoring_batchsummary AS summary ON summary.batch_id = batch.id
 WHERE batch.deleted_at IS NULL AND batch.last_seq > coalesce(summary.seq, 0) AND {where}
 ORDER BY batch.id
 """
+# Both halves name their states, so that each is found by a partial index.
 _LATELY = f"""(batch.state IN ({", ".join(f"'{state}'" for state in LIVE_STATES)})
-    OR batch.ended_at > statement_timestamp() - interval '10 minutes')"""
+    OR batch.state IN ({", ".join(f"'{state}'" for state in ENDED_STATES)})
+    AND batch.ended_at > statement_timestamp() - interval '10 minutes')"""
 
 _LAG = f"""
 SELECT coalesce(sum(batch.last_seq - coalesce(summary.seq, 0)), 0) FROM jobs_batch AS batch
 LEFT JOIN monitoring_batchsummary AS summary ON summary.batch_id = batch.id
 WHERE batch.deleted_at IS NULL AND {_LATELY}
+"""
+
+_COUNTED = f"""
+SELECT max(summary.updated_at) FROM jobs_batch AS batch
+JOIN monitoring_batchsummary AS summary ON summary.batch_id = batch.id
+WHERE {_LATELY}
 """
 
 _ANSWERS = """
@@ -120,6 +129,13 @@ def behind_by() -> int:
     """Return how many answers of batches that are live or ended lately are not counted yet."""
     rows = _rows(_LAG, {})
     return int(rows[0][0])
+
+
+def counted_at() -> datetime | None:
+    """Return when an answer of those batches was last counted; None if never."""
+    rows = _rows(_COUNTED, {})
+    at: datetime | None = rows[0][0]
+    return at
 
 
 def _behind(*, every: bool) -> list[int]:

@@ -13,7 +13,7 @@ from monitoring.fleet_report import report_fleet
 from monitoring.gpu_report import gpu_report
 from monitoring.health import health, without_database
 from monitoring.limits_report import limits_report
-from monitoring.metrics import exposition
+from monitoring.prometheus.exposition import exposition
 from monitoring.readiness import PARTS, readiness
 from monitoring.running_jobs import running_jobs
 

@@ -12,7 +12,7 @@ from django.contrib.auth.models import User
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from jobs.services.login_links import create_login_token
-from vbatch_site.setup.chromium import HOW_TO, find_chromium
+from vbatch_site.setup.debian import CHROMIUM, find_chromium
 
 FLAGS = [
     "--no-sandbox",
@@ -29,7 +29,7 @@ SOON_MS = 8_000
 @contextmanager
 def started_browser() -> Iterator[Browser]:
     path = find_chromium()
-    assert path is not None, HOW_TO
+    assert path is not None, CHROMIUM.how_to
     # Playwright runs a loop in this thread; Django takes that for asynchronous code.
     os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"
     with sync_playwright() as playwright:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from vbatch_site.setup import chromium, models, venv
+from vbatch_site.setup import debian, models, venv
 from vbatch_site.setup.commands import Runner, wait_for_lock
 from vbatch_site.setup.lists import (
     DISK_PER_DOWNLOAD,
@@ -49,12 +49,12 @@ class Plan:
     missing_models: list[models.SampleModel]
     model_pins: PinnedList
     rebuild: str
-    needs_chromium: bool
+    debian_packages: list[debian.Package]
 
     @property
     def is_done(self) -> bool:
         return not (
-            self.missing_lists or self.missing_models or self.rebuild or self.needs_chromium
+            self.missing_lists or self.missing_models or self.rebuild or self.debian_packages
         )
 
     @property
@@ -95,7 +95,7 @@ def make_plan(*, environ: Mapping[str, str], folder: Path, dev: bool) -> Plan:
         ],
         model_pins=model_pins,
         rebuild=rebuild,
-        needs_chromium=dev and chromium.find_chromium() is None and chromium.can_install(),
+        debian_packages=debian.missing() if dev and debian.can_install() else [],
     )
 
 
@@ -119,8 +119,8 @@ def announce(plan: Plan, *, screen: Screen, folder: Path) -> None:
         screen.say(f"  {item.download_mb:>6,} MB  {len(item.pins())} {item.title}")
     for model in plan.missing_models:
         screen.say(f"  {model.download_mb:>6,} MB  {model.title}")
-    if plan.needs_chromium:
-        screen.say("     100 MB  Chromium from Debian, for the browser tests")
+    for package in plan.debian_packages:
+        screen.say(f"  {package.download_mb:>6,} MB  {package.title} from Debian, for tests")
     screen.say(f"Disk needed meanwhile: {plan.disk_mb / 1000:.1f} GB. Log: {screen.log_path}")
 
 
@@ -152,9 +152,12 @@ def carry_out(
                 folder=passing,
                 progress=progress,
             )
-    if plan.needs_chromium:
-        with screen.step("Installing Chromium"):
-            chromium.install_chromium(runner)
+    if plan.debian_packages:
+        with screen.step("Reading Debian's package lists"):
+            debian.read_lists(runner)
+    for package in plan.debian_packages:
+        with screen.step(f"Installing {package.title}"):
+            debian.install(package, runner=runner)
 
 
 def fill_environment(
@@ -236,8 +239,8 @@ def run(arguments: list[str]) -> int:
         plan = make_plan(environ=environ, folder=folder, dev=options.dev)
         if not plan.is_done:
             _set_up(environ=environ, folder=folder, dev=options.dev, screen=screen, data=data)
-        if options.dev and chromium.find_chromium() is None:
-            screen.say(chromium.HOW_TO)
+        for package in debian.missing() if options.dev else []:
+            screen.say(package.how_to)
     except SetupError as error:
         _report(error, screen=screen)
         return 1

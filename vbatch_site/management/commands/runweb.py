@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.core.wsgi import get_wsgi_application
@@ -56,17 +58,21 @@ class Command(BaseCommand):
         """See to it that the workers' metrics are added up, through files in a folder.
 
         The metrics library reads the variable when it is imported, which Django has done
-        already: so this process is started anew with it, in its own place.
+        already: so this process is started anew with it, in its own place and with its own
+        number. A folder belongs to one run: files of the run before would be added to its
+        counters, as soon as a process gets the number of a dead one; and to empty a folder
+        could take them from a server that runs.
         """
-        folder = Path(settings.RUN_DIR) / f"metrics-{settings.PORT}"
-        if os.environ.get("PROMETHEUS_MULTIPROC_DIR") != str(folder):
-            os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
-            folder.mkdir(parents=True, exist_ok=True)
-            os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
-        # By now this process has a file of its own in it, which it holds open.
-        for file in folder.glob("*.db"):
-            if f"_{os.getpid()}.db" not in file.name:
-                file.unlink(missing_ok=True)
+        runs = Path(settings.RUN_DIR) / f"metrics-{settings.PORT}"
+        folder = runs / str(os.getpid())
+        if os.environ.get("PROMETHEUS_MULTIPROC_DIR") == str(folder):
+            return
+        for old in runs.glob("*"):
+            if old == folder or not _lives(old.name):
+                shutil.rmtree(old) if old.is_dir() else old.unlink(missing_ok=True)
+        folder.mkdir(parents=True)
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
     def _check_port(self) -> None:
         family = socket.AF_INET6 if ":" in settings.HOST else socket.AF_INET
@@ -79,6 +85,10 @@ class Command(BaseCommand):
                     f"Cannot serve on {settings.HOST}:{settings.PORT}: {error.strerror}. "
                     "Stop what is there, or set VBATCH_PORT or VBATCH_HOST."
                 ) from error
+
+
+def _lives(name: str) -> bool:
+    return name.isdigit() and psutil.pid_exists(int(name))
 
 
 def _remove_leftovers(folder: Path) -> None:
