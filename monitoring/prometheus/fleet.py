@@ -93,14 +93,20 @@ def _starts(reports: list[WorkerReport]) -> Iterator[Metric]:
         "1 while no engine is started because a GPU is too hot or too full.",
         labels=["worker", "lane"],
     )
+    crashed = GaugeMetricFamily(
+        "vbatch_engine_crashed",
+        "1 from when an engine ended by itself until another is ready.",
+        labels=["worker", "lane"],
+    )
     for report, lane in _each(reports):
         labels = [report.worker.name, lane.lane.name]
         if lane.lane.kind != LaneKind.UPSTREAM:
             starts.add_metric(labels, lane.lane.generation)
             held_back.add_metric(labels, float(bool(lane.lane.start_held_back)))
+            crashed.add_metric(labels, float(lane.crashed))
         for failed in lane.failed_models:
             failures.add_metric([*labels, failed.model.name], failed.failures)
-    yield from (starts, failures, held_back)
+    yield from (starts, failures, held_back, crashed)
 
 
 def _each(reports: Iterable[WorkerReport]) -> Iterator[tuple[WorkerReport, LaneReport]]:

@@ -98,9 +98,15 @@ class Prometheus:
     def is_firing(self, alert: str) -> bool:
         return bool(self.query(f'ALERTS{{alertname="{alert}", alertstate="firing"}}'))
 
-    def wait(self, check: Callable[[], Any], timeout_s: float, what: str) -> None:
+    def wait(
+        self, check: Callable[[], Any], timeout_s: float, what: str | Callable[[], str]
+    ) -> None:
         log = Path(self._folder / "prometheus.log")
-        self._stack.wait(check, timeout_s, lambda: f"{what}\n{log.read_text()[-2000:]}")
+
+        def told() -> str:
+            return f"{what if isinstance(what, str) else what()}\n{log.read_text()[-2000:]}"
+
+        self._stack.wait(check, timeout_s, told)
 
     def _ask(self, route: str, **parameters: str) -> Any:
         address = f"{self._url}/api/v1/{route}?{urllib.parse.urlencode(parameters)}"
@@ -108,6 +114,8 @@ class Prometheus:
             with urllib.request.urlopen(address, timeout=10) as answer:
                 return json.load(answer)["data"]
         except urllib.error.HTTPError as error:
+            if error.code == 503 and route == "query":
+                return {"result": []}  # It listens, and reads its own data first.
             raise AssertionError(f"{parameters}: {error.read().decode()}") from error
         except OSError:
             if route != "query" or self._process is None or self._process.poll() is not None:

@@ -112,6 +112,10 @@ def test_every_query_of_every_panel_returns_data(watched):
     work(stack, prometheus, "second")
     prometheus.wait(lambda: prometheus.value("sum(vbatch_gpu_energy_joules_total)") == 2_000, 20,
                     "the second reading")  # fmt: skip
+    # Something must wait to be seen waiting.
+    stack.write_plan("toy", latency_ms=300, max_concurrency=1)
+    waiting, paused = (stack.submit(chat_lines(900, prefix=name)) for name in ("wait", "pause"))
+    stack.client.post(f"/batches/{paused}/pause", cast_to=object)
     replaced = {"$worker": ".*", "$model": ".*", "$__rate_interval": "1m", "$__range": "1m"}
 
     def without_data() -> list[tuple[str, str, str]]:
@@ -124,7 +128,15 @@ def test_every_query_of_every_panel_returns_data(watched):
                 empty.append((place, title, expression))
         return empty
 
-    prometheus.wait(lambda: not without_data(), 20, "data for every panel")
+    prometheus.wait(lambda: not without_data(), 20, lambda: f"data for {without_data()}")
+    for batch in (waiting, paused):
+        stack.client.batches.cancel(batch)
+        assert stack.wait_ended(batch) == "cancelled"
+    stack.write_plan("toy")
+    ((answers,),) = stack.sql("SELECT sum(last_seq) FROM jobs_batch")
+    prometheus.wait(
+        lambda: prometheus.value("sum(vbatch_requests_total)") == answers, 20, "all to be counted"
+    )
     # Numbers, and no division of nothing by nothing.
     ttft = "vbatch_engine_time_to_first_token_seconds_bucket"
     assert 0 < prometheus.value(f"histogram_quantile(0.5, sum by (le) (rate({ttft}[1m])))") < 1
@@ -178,7 +190,12 @@ def test_a_second_server_on_the_same_port_takes_nothing_from_the_first(watched):
 @pytest.mark.parametrize("how", ["stopped", "killed"])
 def test_a_web_restart_leaves_one_series_of_each_and_counters_that_go_on(watched, how):
     stack, prometheus = watched
-    before = {frozenset(one.items()) for one in prometheus.series(OURS, last_s=3)}
+    # Of a queue there are series only while something is in it.
+    before = {
+        frozenset(one.items())
+        for one in prometheus.series(OURS, last_s=3)
+        if not one["__name__"].startswith("vbatch_queue_")
+    }
     requests = prometheus.value("sum(vbatch_requests_total)")
     given = responses(stack)
     if how == "stopped":
@@ -210,14 +227,35 @@ def test_a_sampler_that_hangs_is_an_alert_until_it_goes_on(watched):
         alert = "VbatchSamplerSilent"
         prometheus.wait(lambda: prometheus.is_firing(alert), 20, "the alert")
         # What it read is stale, and so not given.
-        assert not prometheus.query('vbatch_host_cpu_ratio{worker="stack"}')
-        assert not prometheus.query('vbatch_engine_requests{worker="stack"}')
+        for metric in ("vbatch_host_cpu_ratio", "vbatch_engine_requests"):
+            figure = f'{metric}{{worker="stack"}}'
+            prometheus.wait(lambda figure=figure: not prometheus.query(figure), 10, "no figure")
     finally:
         os.kill(sampler.pid, signal.SIGCONT)
     prometheus.wait(lambda: not prometheus.is_firing(alert), 20, "the end of the alert")
     prometheus.wait(
         lambda: prometheus.query('vbatch_host_cpu_ratio{worker="stack"}'), 20, "figures again"
     )
+
+
+def test_a_killed_engine_is_an_alert_until_another_is_ready(watched):
+    stack, prometheus = watched
+    alert = "VbatchEngineCrashed"
+    stack.write_plan("toy", start_delay_s=6, latency_ms=500, max_concurrency=1)
+    batch = stack.submit(chat_lines(20, prefix="crash"))
+    prometheus.wait(
+        lambda: prometheus.query('vbatch_engine_state{worker="stack",state="ready"} == 1'),
+        30,
+        "an engine",
+    )
+    stack.wait(lambda: stack.state(batch)[2] > 0, 20, "the first answer")
+    assert not prometheus.is_firing(alert)
+    stack.kill("engine")
+    prometheus.wait(lambda: prometheus.is_firing(alert), 20, "the alert")
+    assert not prometheus.query('vbatch_engine_requests{worker="stack"}')
+    stack.write_plan("toy")
+    prometheus.wait(lambda: not prometheus.is_firing(alert), 30, "the end of the alert")
+    assert stack.wait_ended(batch) == "completed"
 
 
 def test_a_killed_worker_is_an_alert_until_it_is_back(watched):
