@@ -44,5 +44,5 @@ class Askers:
         with CaptureQueriesContext(connection) as asked:
             response = self._clients[by].get(address)
             if response.streaming:
-                b"".join(response)  # type: ignore[call-overload]
+                b"".join(response)
         return len(asked)

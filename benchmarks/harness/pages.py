@@ -91,7 +91,7 @@ def measure(stack: Stack, *, times: int, only: str) -> Iterator[Figure]:
     django.setup()
     # Only now are there settings to import models by.
     from benchmarks.harness.asking import Askers
-    from benchmarks.harness.page_list import REQUESTS, find_subjects
+    from benchmarks.harness.page_list import REQUESTS, find_cursors, find_subjects
     from jobs.models import Project
 
     project = Project.objects.get(name="search")
@@ -101,9 +101,11 @@ def measure(stack: Stack, *, times: int, only: str) -> Iterator[Figure]:
     for ask in REQUESTS:
         if only.lower() not in ask.name.lower():
             continue
-        address, headers = ask.address(subjects), askers.headers(ask.by)
+        address = ask.address({**subjects, **find_cursors(subjects)})
         queries = askers.count_queries(ask.by, address)
-        took_ms, status, size = _time(connection, address, headers, times=times)
+        took_ms, status, size = _time(
+            connection, address, askers.headers(ask.by), times=times, pause_s=ask.pause_s
+        )
         yield Figure(
             name=ask.name,
             path=address,
@@ -118,11 +120,17 @@ def measure(stack: Stack, *, times: int, only: str) -> Iterator[Figure]:
 
 
 def _time(
-    connection: http.client.HTTPConnection, address: str, headers: dict[str, str], *, times: int
+    connection: http.client.HTTPConnection,
+    address: str,
+    headers: dict[str, str],
+    *,
+    times: int,
+    pause_s: float,
 ) -> tuple[list[float], int, int]:
     """Return the milliseconds of each time, and the status and size of the last answer."""
     took_ms, status, size = [], 0, 0
     for _ in range(WARM_UPS + times):
+        time.sleep(pause_s)
         started = time.perf_counter()
         connection.request("GET", address, headers=headers)
         response = connection.getresponse()

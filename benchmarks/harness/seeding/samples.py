@@ -87,6 +87,8 @@ _FINE_S, _MINUTE_S, _QUARTER_S = 2, 60, 900
 _BEAT = (
     "UPDATE jobs_worker SET heartbeat_at = now(), sampled_at = now() WHERE stopped_at IS NULL",
     "UPDATE jobs_gpu SET read_at = now()",
+    # Who cancels is quick: one that has been cancelling for long is settled by whoever looks.
+    "UPDATE jobs_batch SET cancelling_at = now() WHERE state = 'cancelling'",
     "UPDATE jobs_chunk SET lease_until = now() + interval '15 s' WHERE state = 'claimed'",
     "UPDATE monitoring_series SET read_at = now()"
     " WHERE kind IN ('gpu', 'engine') OR worker_id = 1001"
