@@ -194,5 +194,6 @@ def limits() -> dict[str, Any]:
 
 def batches_by_state() -> dict[str, int]:
     """Return the number of batches in each state, zeros included."""
-    found = dict(Batch.objects.values_list("state").annotate(count=Count("pk")))
+    # Counting rows and not keys lets the index answer.
+    found = dict(Batch.objects.values_list("state").annotate(count=Count("*")))
     return {str(state): found.get(str(state), 0) for state in BatchState}

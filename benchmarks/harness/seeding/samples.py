@@ -82,7 +82,9 @@ INSERT INTO monitoring_daytally (day, project_id, model_name, completed, failed,
 SELECT current_date - ago, project.id, model.name, 900, 3, 40000, 0, 110000
 FROM generate_series(0, 364) AS ago, jobs_project AS project, jobs_servedmodel AS model
 """
-_FINE_S, _MINUTE_S, _QUARTER_S = 2, 60, 900
+# As monitoring.quantities has them: steps, and for how long each is kept.
+_FINE_S = 2
+KEEP_S = ((_FINE_S, 3_600), (60, 7 * 86_400), (900, 30 * 86_400), (14_400, 365 * 86_400))
 
 _BEAT = (
     "UPDATE jobs_worker SET heartbeat_at = now(), sampled_at = now() WHERE stopped_at IS NULL",
@@ -108,9 +110,10 @@ def seed(connection: psycopg.Connection, *, sample_count: int) -> None:
     connection.execute(
         _SUBJECTS, {"detail": Jsonb(_engine_detail()), "batch_series": 200 + sample_count // 150}
     )
-    for step, count in ((_FINE_S, 1_800), (_MINUTE_S, 7 * 1_440), (_QUARTER_S, 365 * 96)):
-        # A fresh installation does not have a year behind it.
-        connection.execute(_STEPS, {"step": step, "count": min(count, sample_count // 20)})
+    for step_s, keep_s in KEEP_S:
+        # A small one does not have a year behind it.
+        count = min(keep_s // step_s, sample_count // 20)
+        connection.execute(_STEPS, {"step": step_s, "count": count})
     row = connection.execute(
         "SELECT count(*) FROM monitoring_sample UNION ALL"
         " SELECT count(*) FROM monitoring_series WHERE kind = 'batch'"
