@@ -49,7 +49,8 @@ SELECT *, sum(total) OVER (ORDER BY n) - total + 1 AS first_id,
         WHEN state IN ('cancelled', 'expired', 'cancelling') OR running THEN (total + 1) / 2
         WHEN paused THEN total / 3
         ELSE 0 END AS answered,
-    CASE WHEN n %% 10000 = 77 OR rank = -101 THEN 1005
+    CASE WHEN rank = -100 OR running THEN 1001
+        WHEN n %% 10000 = 77 OR rank = -101 THEN 1005
         WHEN pg_temp.dice(n, 4, 20) < 13 THEN 1001
         ELSE 1002 + pg_temp.dice(n, 5, 3) END AS project_id,
     CASE WHEN rank >= 0 THEN 1001 + pg_temp.dice(n, 6, 4)
