@@ -38,11 +38,11 @@ class Step(models.IntegerChoices):
 SAMPLE_EVERY_S = 2.0
 STALE_AFTER_S = READING_STALE_AFTER_S
 # How long samples are kept, in seconds; thinned ones go with their batch.
-# Each step holds about as many samples of a series as a chart can show, or a few times that.
+# The coarsest is there for charts of many months: quarters would be more than they can show.
 KEEP_S = {
     Step.FINE: 3_600,
     Step.MINUTE: 7 * 86_400,
-    Step.QUARTER: 30 * 86_400,
+    Step.QUARTER: 365 * 86_400,
     Step.FOUR_HOURS: 365 * 86_400,
 }
 

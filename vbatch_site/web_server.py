@@ -36,6 +36,8 @@ class WebServer(BaseApplication):  # type: ignore[misc]
 class Worker(ThreadWorker):  # type: ignore[misc]
     """Answers what is not even HTTP in the API's shape, and ends soon after its parent."""
 
+    alive: bool
+
     def is_parent_alive(self) -> bool:
         is_alive: bool = super().is_parent_alive()
         # Or a client that asks again and again over one connection would be served on, and the

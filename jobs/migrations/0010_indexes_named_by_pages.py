@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('jobs', '0008_batch_list_indexes'),
+        ('jobs', '0009_batch_state_index'),
     ]
 
     operations = [
