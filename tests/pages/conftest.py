@@ -10,6 +10,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from jobs.models import Project, Role
+from jobs.services.login_links import create_login_token
 from jobs.services.projects import get_project
 from tests.cast import make_person
 
@@ -58,6 +59,10 @@ def browser() -> Iterator[Any]:
 @pytest.fixture
 def open_page(browser, live_server, member) -> Callable[..., Any]:
     """Open a page in a real browser, logged in as the member."""
-    from tests.pages.browsing import opened
+    from tests.pages.browsing import opened_at
 
-    return lambda **options: opened(browser, live_server, member, **options)
+    def opened(**options: Any) -> Any:
+        member.refresh_from_db()
+        return opened_at(browser, live_server.url, create_login_token(user=member), **options)
+
+    return opened
