@@ -186,10 +186,10 @@ def _take_all(gallery: Gallery, stack: Stack) -> None:
     time.sleep(20)
     gallery.take("home", "/")
     gallery.take("batch", f"/batches/{running}")
-    gallery.take("batches", "/batches")
     gallery.take("monitor", "/monitor", _open_charts)
     gallery.take("submit-review", "/submit", _submit_table)
     if gallery.every:
+        gallery.take("batches", "/batches")
         gallery.take("batch-queued", f"/batches/{waiting}")
         gallery.take("batch-paused", f"/batches/{paused}")
         gallery.take("batch-errors", f"/batches/{records}")
