@@ -82,7 +82,7 @@ def _list_of_batches() -> dict[str, tuple[str, int]]:
 
 def _batch(kind: str) -> dict[str, tuple[str, int]]:
     return {
-        f"Batch, {kind}": (f"/batches/{{{kind}}}", 18),
+        f"Batch, {kind}": (f"/batches/{{{kind}}}", 24),
         f"Batch, {kind}, live": (f"/batches/{{{kind}}}/live", 18),
         f"Batch, {kind}, figures": (f"/batches/{{{kind}}}/figures", 14),
         f"Batch, {kind}, object": (f"/batches/{{{kind}}}/object", 10),
