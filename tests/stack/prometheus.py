@@ -51,7 +51,11 @@ class Prometheus:
                 stderr=log,
                 cwd=self._folder,
             )
-        self.wait(lambda: self.query("up == 1"), 30, "the first scrape")
+        try:
+            self.wait(lambda: self.query("up == 1"), 30, "the first scrape")
+        except BaseException:
+            self._process.kill()
+            raise
         return self
 
     def __exit__(
