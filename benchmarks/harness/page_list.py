@@ -225,7 +225,7 @@ REQUESTS: list[Ask] = [
     Ask(name="Batches of an administrator", path="/batches", queries=13, by=ADMIN),
     *_all(KEY, _API),
     *_all(NOBODY, _NOBODY),
-    Ask(name="/metrics", path="/metrics", queries=8, by=NOBODY, pause_s=2.1),
+    Ask(name="/metrics", path="/metrics", queries=18, by=NOBODY, pause_s=2.1),
     *_all(ADMIN, {f"Admin: {name}": (f"/admin/{at}", 7) for name, at in _ADMIN_TABLES.items()}),
 ]
 

@@ -12,7 +12,7 @@ from jobs.models import Membership, Project, StoredFile
 from jobs.services.audit import note_deed
 from jobs.services.projects import get_project
 from jobs.states import BatchState
-from monitoring.metrics import _collector
+from monitoring.prometheus.exposition import collector
 from monitoring.quantities import PHASE_RUNNING, SeriesKind, Step
 from tests.cast import claim, make_batch, make_gpu, make_series, make_worker
 
@@ -82,7 +82,7 @@ def test_a_request_costs_what_the_list_says_and_no_more_for_each_row(project, pa
         address = ask.address({**subjects, **find_cursors(subjects)})
         # Once before, for what is kept from one request to the next.
         askers.count_queries(ask.by, address)
-        _collector.forget()
+        collector.forget()
         status, queries = askers.count_queries(ask.by, address)
         if status not in GOOD or queries > ask.queries:
             wrong[ask.name] = (status, queries, ask.queries)
