@@ -20,7 +20,7 @@ NAME = st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=12)
 
 def _read(table: str | bytes, **changes: object) -> tuple[list[dict], TableReader]:
     template = Template(model="small", **{"user": "{a}", **changes})
-    reader = TableReader(template=template, max_findings=50, max_line_bytes=100_000)
+    reader = TableReader(template=template, max_rows=100, max_findings=50, max_line_bytes=100_000)
     content = table if isinstance(table, bytes) else table.encode()
     return [json.loads(line) for line in reader.read(io.BytesIO(content))], reader
 
