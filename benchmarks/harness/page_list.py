@@ -133,7 +133,7 @@ _PAGES = {
     "Monitor, live": ("/monitor/live", 16),
     "Monitor, one week": ("/monitor?range=1w", 16),
     "Submit": ("/submit", 4),
-    "API docs": ("/docs", 4),
+    "API docs": ("/docs", 5),
     "Estimate": ("/estimate?model={model}&requests=1000&tokens=100000", 5),
     "/api/gpu": ("/api/gpu", 8),
     "/api/running-jobs": ("/api/running-jobs", 4),
