@@ -39,6 +39,12 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
         super().handle_error(req, _JSONErrors(client), addr, exc)
 
+    def is_parent_alive(self) -> bool:
+        # An orphan ends, but counts as alive: it would keep open each connection that is used,
+        # such as one that scrapes it, and answer there beside the next server.
+        self.alive = bool(super().is_parent_alive()) and self.alive
+        return self.alive
+
 
 class _JSONErrors:
     """A client's socket through which gunicorn's own error page goes out as JSON."""

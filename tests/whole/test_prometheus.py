@@ -59,6 +59,7 @@ def watched(stack: Stack) -> Iterator[tuple[Stack, Prometheus]]:
             stack.sql(statement)
     tell_engine(stack, factor=1)
     with Prometheus(stack) as prometheus:
+        work(stack, prometheus, "first")
         yield stack, prometheus
 
 
@@ -107,7 +108,6 @@ def responses(stack: Stack) -> float:
 
 def test_every_query_of_every_panel_returns_data(watched):
     stack, prometheus = watched
-    work(stack, prometheus, "first")
     tell_engine(stack, factor=2)
     work(stack, prometheus, "second")
     prometheus.wait(lambda: prometheus.value("sum(vbatch_gpu_energy_joules_total)") == 2_000, 20,
@@ -124,7 +124,7 @@ def test_every_query_of_every_panel_returns_data(watched):
                 empty.append((place, title, expression))
         return empty
 
-    prometheus.wait(lambda: not without_data(), 20, "data for every panel")
+    prometheus.wait(lambda: not without_data(), 20, lambda: f"data for {without_data()}")
     # Numbers, and no division of nothing by nothing.
     ttft = "vbatch_engine_time_to_first_token_seconds_bucket"
     assert 0 < prometheus.value(f"histogram_quantile(0.5, sum by (le) (rate({ttft}[1m])))") < 1
@@ -184,9 +184,15 @@ def test_a_web_restart_leaves_one_series_of_each_and_counters_that_go_on(watched
     if how == "stopped":
         assert stack.stop_process("web") == 0
     else:
+        orphans = {process.pid for process in stack.find("web-worker")}
         stack.kill("web")
         stack.forget("web")
-        stack.wait(lambda: not stack.find("web-worker"), 20, "the web processes to end")
+        # Not even through a connection that the scraper keeps and uses do they go on answering.
+        stack.wait(
+            lambda: not orphans & {process.pid for process in stack.processes()},
+            10,
+            "the web processes to end",
+        )
     prometheus.wait(lambda: prometheus.query("up == 0"), 10, "the scrape to fail")
     stack.start_web()
     # A run counts from nothing: nothing of the processes before is added again.
@@ -218,6 +224,17 @@ def test_a_sampler_that_hangs_is_an_alert_until_it_goes_on(watched):
     prometheus.wait(
         lambda: prometheus.query('vbatch_host_cpu_ratio{worker="stack"}'), 20, "figures again"
     )
+
+
+def test_a_killed_engine_is_an_alert_until_another_is_ready(watched):
+    stack, prometheus = watched
+    alert = "VbatchEngineCrashed"
+    assert not prometheus.is_firing(alert)
+    stack.kill("engine")
+    prometheus.wait(lambda: prometheus.is_firing(alert), 15, "the alert")
+    assert not prometheus.query('vbatch_engine_requests{worker="stack"}')
+    work(stack, prometheus, "after-the-engine")
+    prometheus.wait(lambda: not prometheus.is_firing(alert), 15, "the end of the alert")
 
 
 def test_a_killed_worker_is_an_alert_until_it_is_back(watched):
