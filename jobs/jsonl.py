@@ -28,6 +28,8 @@ from jobs.prompts import prompt_digest, prompt_text, storable_text
 
 # The code of the last finding where there were more than are listed.
 MORE_ERRORS = "more_errors"
+# A file of one batch names one model; of one that names others, so many are told apart.
+MODELS_TOLD = 20
 
 
 class Finding(TypedDict):
@@ -70,6 +72,8 @@ class LineChecker:
     total: int = 0
     estimated_tokens: int = 0
     model: str | None = None
+    # How many lines name each model, of those that stand in the file.
+    named: dict[str, int] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
     hidden: int = 0
     _inputs: int = 0
@@ -187,10 +191,13 @@ class LineChecker:
 
     def _model_problem(self, name: Any) -> Problem | None:
         if name == self.model and name is not None:
+            self.named[name] += 1
             return None
         param = "body.model"
         if not isinstance(name, str) or not name:
             return Problem("invalid_request", "The body needs 'model', the name of a model.", param)
+        if name in self.named or len(self.named) < MODELS_TOLD:
+            self.named[name] = self.named.get(name, 0) + 1
         if self.models is not None and name not in self.models:
             message = (
                 f"The model '{short(name)}' is not supported. GET /v1/models lists those that are."
@@ -198,6 +205,7 @@ class LineChecker:
             return Problem("model_not_found", message, param)
         if self.model is None:
             self.model = name
+            self.named.setdefault(name, 1)
         if self.model == name or not self.one_model:
             return None
         message = (

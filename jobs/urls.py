@@ -7,6 +7,7 @@ from django.urls import path, re_path
 from django.views.generic import RedirectView
 
 from jobs.views.answers import line_text
+from jobs.views.api_docs import api_docs
 from jobs.views.batch_deeds import (
     batch_cancel,
     batch_delete,
@@ -21,9 +22,12 @@ from jobs.views.downloads import batch_file
 from jobs.views.line_page import line_page, line_page_live
 from jobs.views.login import login_link
 from jobs.views.raw import batch_raw, line_raw
+from jobs.views.submit import submit
+from jobs.views.submit_review import submit_create, submit_discard, submit_review
 
 BATCH = r"^batches/(?P<public_id>batch_[0-9a-zA-Z]{1,58})"
 _LINE = rf"{BATCH}/lines/(?P<position>[0-9]{{1,9}})"
+_INPUT = r"^submit/(?P<file_id>file-[0-9a-zA-Z]{1,58})"
 
 urlpatterns = [
     # No address of ours but the admin's ends in a slash, so few will type it.
@@ -31,6 +35,11 @@ urlpatterns = [
     path("login", LoginView.as_view(redirect_authenticated_user=True), name="login"),
     path("login/link/<str:token>", login_link, name="login-link"),
     path("logout", LogoutView.as_view(next_page="login"), name="logout"),
+    path("docs", api_docs, name="docs"),
+    path("submit", submit, name="submit"),
+    re_path(rf"{_INPUT}$", submit_review, name="submit-review"),
+    re_path(rf"{_INPUT}/create$", submit_create, name="submit-create"),
+    re_path(rf"{_INPUT}/discard$", submit_discard, name="submit-discard"),
     path("batches", batch_list, name="batch-list"),
     path("batches/live", batch_list_live, name="batch-list-live"),
     path("batches/bulk/<str:verb>", batches_bulk, name="batches-bulk"),

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from itertools import pairwise
 
-from django.db.models import F, QuerySet, Sum
+from django.db.models import F, Max, QuerySet, Sum
 
 from jobs.models import Batch, Lane, LaneModel
+from jobs.models.batches import PACE_FROM_LINES
 from jobs.services.fleet import alive_since
 from jobs.states import BatchState, EngineState
 from jobs.templatetags.figures import rounded
@@ -21,7 +22,7 @@ from monitoring.quantities import PHASE_RUNNING, SeriesKind
 # The present rate is that of the last minutes, told from so many pieces of them.
 LOOK_BACK = timedelta(minutes=5)
 PIECES = 8
-LEAST_ANSWERS = 20
+LEAST_ANSWERS = PACE_FROM_LINES
 LEAST_S = 10.0
 PAST_BATCHES = 5
 # No estimate is better than this, however even the rate was.
@@ -83,7 +84,8 @@ def estimate_work(*, model_name: str, requests: int, tokens: int) -> Estimate | 
     before = Batch.objects.filter(
         state=BatchState.IN_PROGRESS, model_name=model_name, paused_at=None
     )
-    model_id = before.values_list("model_id", flat=True).first()
+    # The first one would be looked for along the primary key, through all batches that ended.
+    model_id = before.aggregate(model=Max("model_id"))["model"]
     return _with_load(_time_for(requests + _lines_left(before), past), model_id, waits=True)
 
 
@@ -136,6 +138,8 @@ def _past_rate(model_name: str, *, prompt_tokens: float | None = None) -> _Rate 
         imported_at=None,
         last_response_at__gt=F("first_response_at"),
         completed__gte=LEAST_ANSWERS,
+        # Says no more, but lets the index of batches that are large enough be used.
+        total__gte=LEAST_ANSWERS,
     )
     columns = ("completed", "failed", "input_tokens", "first_response_at", "last_response_at")
     rows = list(ended.order_by("-pk").values_list(*columns)[:PAST_BATCHES])

@@ -127,7 +127,7 @@ def _estimate(batch: Batch, points: Sequence[Point]) -> Estimate | None:
     return estimate_from(batch, points) if batch.state == BatchState.IN_PROGRESS else None
 
 
-def report_today(projects: QuerySet[Project]) -> Today:
+def report_today(projects: Sequence[Project]) -> Today:
     day = timezone.localdate()
     sums = DayTally.objects.filter(day=day, project__in=projects).aggregate(
         completed=Sum("completed"),

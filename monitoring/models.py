@@ -53,7 +53,7 @@ class Series(models.Model):
 class Sample(models.Model):
     """The numbers of a series at one moment, or their means over the `step_s` seconds from it.
 
-    `values` stand in the order of `QUANTITIES[kind]`; null is a gap. A series keeps three
+    `values` stand in the order of `QUANTITIES[kind]`; null is a gap. A series keeps four
     steps side by side, each for its time; a batch's has the thinned one alone.
     """
 

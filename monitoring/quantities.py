@@ -32,12 +32,19 @@ class Step(models.IntegerChoices):
     FINE = 2
     MINUTE = 60
     QUARTER = 900
+    FOUR_HOURS = 14_400
 
 
 SAMPLE_EVERY_S = 2.0
 STALE_AFTER_S = READING_STALE_AFTER_S
 # How long samples are kept, in seconds; thinned ones go with their batch.
-KEEP_S = {Step.FINE: 3_600, Step.MINUTE: 7 * 86_400, Step.QUARTER: 365 * 86_400}
+# The coarsest is there for charts of many months: quarters would be more than they can show.
+KEEP_S = {
+    Step.FINE: 3_600,
+    Step.MINUTE: 7 * 86_400,
+    Step.QUARTER: 365 * 86_400,
+    Step.FOUR_HOURS: 365 * 86_400,
+}
 
 
 class Quantity(NamedTuple):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from django.contrib import admin
-from django.urls import include, path
+from django.urls import include, path, re_path
+
+from vbatch_site.trailing_slash import without_slash
 
 urlpatterns = [
     path("admin/", admin.site.urls),
@@ -11,6 +13,7 @@ urlpatterns = [
     path("", include("jobs.api.docs")),
     path("", include("monitoring.urls")),
     path("", include("jobs.urls")),
+    re_path(r"^.+/$", without_slash),
 ]
 
 # Under /v1 errors are JSON, wherever they come from.

@@ -34,16 +34,19 @@ class WebServer(BaseApplication):  # type: ignore[misc]
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]
-    """Answers what is not even HTTP in the API's shape, as it does everything else."""
+    """Answers what is not even HTTP in the API's shape, and ends soon after its parent."""
+
+    alive: bool
+
+    def is_parent_alive(self) -> bool:
+        is_alive: bool = super().is_parent_alive()
+        # Or a client that asks again and again over one connection would be served on, and the
+        # port be taken, until the time for a graceful end is over.
+        self.alive = self.alive and is_alive
+        return is_alive
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
         super().handle_error(req, _JSONErrors(client), addr, exc)
-
-    def is_parent_alive(self) -> bool:
-        # An orphan ends, but counts as alive: it would keep open each connection that is used,
-        # such as one that scrapes it, and answer there beside the next server.
-        self.alive = bool(super().is_parent_alive()) and self.alive
-        return self.alive
 
 
 class _JSONErrors:

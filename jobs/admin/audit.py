@@ -5,16 +5,17 @@ from __future__ import annotations
 from django.contrib import admin
 from django.http import HttpRequest
 
-from jobs.admin.readonly import EstimatingPaginator, ReadOnlyAdmin
+from jobs.admin.readonly import EstimatingPaginator, FoundExactly, ReadOnlyAdmin
 from jobs.models import AuditEntry
 
 
 @admin.register(AuditEntry)
-class AuditEntryAdmin(ReadOnlyAdmin):
+class AuditEntryAdmin(FoundExactly, ReadOnlyAdmin):
     list_display = ("created_at", "actor", "action", "target", "project")
     list_filter = ("created_at", "action", "project")
     list_select_related = ("project",)
-    search_fields = ("=target", "actor")
+    found_by = ("target", "actor")
+    search_help_text = "The whole id of what it was done to, or the whole name of who did it"
     paginator = EstimatingPaginator
     ordering = ("-pk",)
 

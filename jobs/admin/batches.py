@@ -12,7 +12,14 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from jobs.admin.readonly import ReadOnly, ReadOnlyAdmin, TabularInline
+from jobs.admin.readonly import (
+    EstimatingPaginator,
+    FoundExactly,
+    ReadOnly,
+    ReadOnlyAdmin,
+    TabularInline,
+)
+from jobs.admin.shown import files_without_deleted
 from jobs.models import Batch, BatchEvent, StoredFile
 from jobs.services.batches import CannotCancel, cancel_batch
 from jobs.services.deleting import StillLive, delete_batch
@@ -30,7 +37,7 @@ class EventInline(ReadOnly, TabularInline):
 
 
 @admin.register(Batch)
-class BatchAdmin(ReadOnlyAdmin):
+class BatchAdmin(FoundExactly, ReadOnlyAdmin):
     list_display = (
         "public_id",
         "state",
@@ -43,7 +50,8 @@ class BatchAdmin(ReadOnlyAdmin):
     )
     list_filter = ("state", "project")
     list_select_related = ("project",)
-    search_fields = ("=public_id", "=model_name")
+    found_by = ("public_id", "model_name")
+    search_help_text = "The whole id of a batch, or the whole name of a model"
     exclude = ("create_digest",)
     readonly_fields = ("page",)
     ordering = ("-pk",)
@@ -133,7 +141,8 @@ class BatchAdmin(ReadOnlyAdmin):
 
 
 @admin.register(StoredFile)
-class StoredFileAdmin(ReadOnlyAdmin):
+class StoredFileAdmin(FoundExactly, ReadOnlyAdmin):
+    paginator = EstimatingPaginator
     list_display = (
         "public_id",
         "filename",
@@ -146,15 +155,14 @@ class StoredFileAdmin(ReadOnlyAdmin):
     )
     list_filter = ("purpose", "project")
     list_select_related = ("project",)
-    search_fields = ("=public_id", "filename")
+    found_by = ("public_id",)
+    search_help_text = "The whole id of a file"
     exclude = ("paths",)
     ordering = ("-pk",)
     actions = ("remove",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[StoredFile]:
-        # The result files of a deleted batch are gone with it.
-        files = super().get_queryset(request)
-        return files.filter(output_of__deleted_at=None, errors_of__deleted_at=None)
+        return files_without_deleted(super().get_queryset(request))
 
     def has_remove_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("jobs.delete_storedfile")

@@ -8,16 +8,16 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from jobs.admin.readonly import EstimatingPaginator, ReadOnlyAdmin
+from jobs.admin.readonly import EstimatingPaginator, FoundExactly, ReadOnlyAdmin
 from jobs.admin.shown import without_deleted
 from jobs.models import BatchEvent, BatchRequest, BatchResponse, Chunk, Suspect
 
 
-class OfBatchAdmin(ReadOnlyAdmin):
+class OfBatchAdmin(FoundExactly, ReadOnlyAdmin):
     """Rows of a batch, found by the id of the batch: any other search would read the table."""
 
     paginator = EstimatingPaginator
-    search_fields = ("batch__public_id",)
+    found_by = ("batch__public_id",)
     search_help_text = "The whole id of a batch"
     list_select_related: ClassVar[tuple[str, ...]] = ("batch",)
     ordering = ("-pk",)
@@ -29,12 +29,6 @@ class OfBatchAdmin(ReadOnlyAdmin):
         match = request.resolver_match
         is_list = match is not None and (match.url_name or "").endswith("_changelist")
         return rows.defer(*self.large) if is_list else rows
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
-    ) -> tuple[QuerySet[Any], bool]:
-        term = search_term.strip()
-        return (queryset.filter(batch__public_id=term) if term else queryset), False
 
 
 @admin.register(BatchRequest)

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from jobs.models import Batch
+from jobs.models import Batch, StoredFile
 
 
 def without_deleted(rows: QuerySet[Any]) -> QuerySet[Any]:
@@ -17,3 +17,11 @@ def without_deleted(rows: QuerySet[Any]) -> QuerySet[Any]:
     """
     hidden = list(Batch.every.filter(deleted_at__isnull=False).values_list("pk", flat=True))
     return rows.exclude(batch__in=hidden) if hidden else rows
+
+
+def files_without_deleted(files: QuerySet[StoredFile]) -> QuerySet[StoredFile]:
+    """Leave out the result files of batches that are deleted: they are gone with them."""
+    columns = ("output_file", "error_file")
+    pairs = Batch.every.filter(deleted_at__isnull=False).values_list(*columns)
+    hidden = [pk for pair in pairs for pk in pair if pk is not None]
+    return files.exclude(pk__in=hidden) if hidden else files

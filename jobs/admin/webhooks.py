@@ -6,7 +6,7 @@ from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from jobs.admin.readonly import ReadOnly, ReadOnlyAdmin, TabularInline
+from jobs.admin.readonly import FoundExactly, ReadOnly, ReadOnlyAdmin, TabularInline
 from jobs.admin.shown import without_deleted
 from jobs.models import WebhookAttempt, WebhookDelivery
 from jobs.services.webhooks import replay_deliveries
@@ -20,11 +20,12 @@ class AttemptInline(ReadOnly, TabularInline):
 
 
 @admin.register(WebhookDelivery)
-class WebhookDeliveryAdmin(ReadOnlyAdmin):
+class WebhookDeliveryAdmin(FoundExactly, ReadOnlyAdmin):
     list_display = ("public_id", "type", "batch", "url", "state", "attempts", "next_at")
     list_filter = ("state", "type")
     list_select_related = ("batch",)
-    search_fields = ("=public_id", "=batch__public_id")
+    found_by = ("public_id", "batch__public_id")
+    search_help_text = "The whole id of a delivery, or of a batch"
     exclude = ("payload",)
     ordering = ("-pk",)
     inlines = (AttemptInline,)

@@ -10,6 +10,6 @@ from jobs.api.view import UnknownView
 urlpatterns = [
     path("schema", SpectacularAPIView.as_view(), name="schema"),
     # The page's script is served by itself, so that the page needs no inline one.
-    path("docs", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
+    path("docs/api", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="api-reference"),
     path("v1", UnknownView.as_view()),
 ]

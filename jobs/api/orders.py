@@ -11,8 +11,15 @@ from rest_framework.request import Request
 from jobs.addresses import AllowList, why_not
 from jobs.api.errors import ApiError
 from jobs.api.parameters import Parameters, echo
-from jobs.line_rules import ENDPOINTS
-from jobs.services.batches import BatchOrder, completion_windows
+from jobs.services.batches import (
+    METADATA_KEY_MAX,
+    METADATA_PAIRS_MAX,
+    METADATA_VALUE_MAX,
+    WEBHOOK_URL_MAX,
+    BatchOrder,
+    completion_windows,
+    endpoints,
+)
 from jobs.services.retrying import RetryOrder
 
 FIELDS = (
@@ -26,18 +33,10 @@ FIELDS = (
     "idempotency_key",
 )
 RETRY_FIELDS = ("metadata", "priority", "idempotency_key")
-METADATA_PAIRS_MAX = 16
-METADATA_KEY_MAX = 64
-METADATA_VALUE_MAX = 512
 FILE_ID_MAX = 64
 KEY_MAX = 255
-URL_MAX = 2_000
 EXPIRES_MIN_S = 3_600
 EXPIRES_MAX_S = 2_592_000
-
-
-def endpoints() -> tuple[str, ...]:
-    return (*ENDPOINTS, *settings.EXTRA_ENDPOINTS)
 
 
 def read_order(body: Parameters) -> BatchOrder:
@@ -51,7 +50,7 @@ def read_order(body: Parameters) -> BatchOrder:
     endpoint: Any = body.choice("endpoint", endpoints(), required=True)
     window: Any = body.choice("completion_window", tuple(completion_windows()), required=True)
     metadata = _metadata(body)
-    url = body.text("webhook_url", max_length=URL_MAX)
+    url = body.text("webhook_url", max_length=WEBHOOK_URL_MAX)
     allowed = AllowList.read(settings.WEBHOOK_ALLOW)
     in_metadata = metadata or {}
     if url is None and in_metadata.get("webhook_url", "").startswith(("http://", "https://")):

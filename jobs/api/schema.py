@@ -10,9 +10,8 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse
 
 from jobs.api import shapes
-from jobs.api.orders import endpoints
 from jobs.models import Purpose
-from jobs.services.batches import completion_windows
+from jobs.services.batches import completion_windows, endpoints
 
 _NO_NUL = r"^[^\x00]+$"
 _WEB_ADDRESS = r"^https?://[A-Za-z0-9.-]+(:[1-5]?[0-9]{1,4})?(/[!-~]*)?$"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -10,19 +9,19 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 from django.conf import settings
-from django.core.files.uploadedfile import TemporaryUploadedFile, UploadedFile
-from django.core.files.uploadhandler import FileUploadHandler, TemporaryFileUploadHandler
+from django.core.files.uploadedfile import UploadedFile
 from django.http import HttpRequest
 from django.http.multipartparser import MultiPartParser, MultiPartParserError
 from django.utils.http import parse_header_parameters
 
 from jobs.api.errors import ApiError, too_large
+from jobs.limited_upload import (
+    DRAIN_BYTES,
+    FORM_BYTES,
+    LimitedFileUploadHandler,
+    UploadTooLarge,
+)
 
-# What the other fields, the boundaries and the headers of the parts may take.
-FORM_BYTES = 64 * 1024
-# A body that is refused is still read up to here, since most clients read no answer before
-# they have sent everything.
-DRAIN_BYTES = 1024 * 1024 * 1024
 _BLOCK = 64 * 1024
 _END_BYTES = 512
 
@@ -33,35 +32,6 @@ class Form:
 
     values: Mapping[str, str]
     file: UploadedFile[bytes] | None
-
-
-class _TooLarge(Exception):
-    """More bytes have come than are allowed."""
-
-
-class LimitedFileUploadHandler(TemporaryFileUploadHandler):
-    """Write a file to disk as it comes, and stop when it has grown larger than `limit` bytes."""
-
-    def __init__(self, request: HttpRequest, limit: int) -> None:
-        super().__init__(request)
-        self.limit = limit
-
-    def new_file(self, *args: Any, **kwargs: Any) -> None:
-        FileUploadHandler.new_file(self, *args, **kwargs)
-        # Django would end the temporary name like the client's, which may be too long for that.
-        self.file = TemporaryUploadedFile("upload", self.content_type, 0, self.charset, {})
-        self.file.name = self.file_name
-
-    def receive_data_chunk(self, raw_data: bytes, start: int) -> None:
-        if start + len(raw_data) > self.limit:
-            raise _TooLarge
-        self.file.write(raw_data)
-
-    def file_complete(self, file_size: int) -> UploadedFile[bytes] | None:
-        # The row that will name these bytes is on disk once it is committed; so must they be.
-        self.file.flush()
-        os.fsync(self.file.fileno())
-        return super().file_complete(file_size)
 
 
 class _Body:
@@ -81,7 +51,7 @@ class _Body:
         self.count += len(block)
         self.end = (self.end + block[-_END_BYTES:])[-_END_BYTES:]
         if self.count > self.limit:
-            raise _TooLarge
+            raise UploadTooLarge
         return block
 
     def drain(self) -> None:
@@ -125,7 +95,7 @@ def read_form(
     handler = LimitedFileUploadHandler(request, limit)
     try:
         post, files = _parse(request, content_type, length, body, handler)
-    except _TooLarge as error:
+    except UploadTooLarge as error:
         body.drain()
         raise too_large(limit, param=field) from error
     # LookupError: a part names a character set that does not exist.

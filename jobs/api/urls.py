@@ -5,7 +5,8 @@ from __future__ import annotations
 from django.urls import path, re_path
 
 from jobs.api import batch_verbs, batches, files, models, uploads_in_parts
-from jobs.api.view import UnknownView
+from jobs.api.view import BatchOnlyView, UnknownView
+from jobs.line_rules import ENDPOINTS
 
 urlpatterns = [
     path("files", files.FilesView.as_view()),
@@ -25,5 +26,6 @@ urlpatterns = [
     path("models", models.ModelsView.as_view()),
     # Names of models have slashes in them.
     path("models/<path:model_id>", models.ModelView.as_view()),
+    *(path(one.removeprefix("/v1/"), BatchOnlyView.as_view()) for one in ENDPOINTS),
     re_path(r"^.*$", UnknownView.as_view()),
 ]

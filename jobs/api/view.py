@@ -9,7 +9,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from jobs.api.authentication import Caller
-from jobs.api.errors import ApiError, unknown_address
+from jobs.api.errors import ApiError, not_found, unknown_address
 from jobs.api.parameters import Parameters, echo
 from jobs.api.parsing import JSONParser
 from jobs.api.rendering import JSONNegotiation
@@ -57,3 +57,18 @@ class UnknownView(ApiView):
 
     def initial(self, request: Request, *args: object, **kwargs: object) -> NoReturn:
         raise unknown_address(request._request)
+
+
+class BatchOnlyView(UnknownView):
+    """The endpoints of an inference server, asked one by one; they answer in batches only."""
+
+    schema = None
+
+    def initial(self, request: Request, *args: object, **kwargs: object) -> NoReturn:
+        docs = request.build_absolute_uri("/docs")
+        raise not_found(
+            f"This server answers {request.path} in batches only, not request by request: upload "
+            "a JSONL file of requests (POST /v1/files with purpose 'batch'), then POST /v1/batches "
+            f"with its id and endpoint '{request.path}'. See {docs}.",
+            code="batch_only",
+        )

@@ -17,6 +17,8 @@ from jobs.states import ENDED_STATES, LIVE_STATES, BatchState, ChunkState, Event
 
 # Where a batch that has not ended stands among those that are sorted by their end.
 NOT_ENDED = datetime(9999, 1, 1, tzinfo=UTC)
+# A smaller batch says nothing of how fast a model answers.
+PACE_FROM_LINES = 20
 
 
 def new_batch_id() -> str:
@@ -190,6 +192,24 @@ class Batch(models.Model):
                 name="batch_of_model",
                 opclasses=["varchar_pattern_ops", "timestamptz_ops", "int8_ops"],
                 condition=Q(deleted_at__isnull=True),
+            ),
+            # The page of batches: those done with errors, and how many they are.
+            models.Index(
+                fields=["created_at", "id"],
+                name="batch_with_errors",
+                include=["project"],
+                condition=Q(state=BatchState.COMPLETED, failed__gt=0, deleted_at__isnull=True),
+            ),
+            # Estimates: the last batches of a model that were large enough to tell its pace.
+            models.Index(
+                fields=["model_name", "-id"],
+                name="batch_telling_pace",
+                condition=Q(
+                    state=BatchState.COMPLETED,
+                    total__gte=PACE_FROM_LINES,
+                    imported_at__isnull=True,
+                    deleted_at__isnull=True,
+                ),
             ),
             # The sweep of idempotency keys that are too old.
             models.Index(

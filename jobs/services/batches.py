@@ -16,6 +16,7 @@ from django.utils import timezone
 from django_q.tasks import async_task
 
 from jobs.jsonl import MORE_ERRORS
+from jobs.line_rules import ENDPOINTS
 from jobs.models import Batch, BatchEvent, Chunk, Project, StoredFile, Suspect
 from jobs.services.audit import note_deed
 from jobs.services.creating_once import find_created
@@ -32,6 +33,10 @@ SETTLE_AFTER_S = 3
 EXPIRED_UNREAD = "batch_expired"
 
 COMPLETION_WINDOW_S = {"24h": 86_400}
+METADATA_PAIRS_MAX = 16
+METADATA_KEY_MAX = 64
+METADATA_VALUE_MAX = 512
+WEBHOOK_URL_MAX = 2_000
 _UNITS_S = {"m": 60, "h": 3_600, "d": 86_400}
 
 
@@ -231,6 +236,11 @@ def settle_batch(*, batch_id: int, wait: bool = True) -> bool:
         Suspect.objects.filter(batch=batch).delete()
         answer_the_rest(batch=batch, code=code, message=message)
         return move_batch(batch=batch, old=old, new=new)
+
+
+def endpoints() -> tuple[str, ...]:
+    """Return the endpoints that a batch may be for."""
+    return (*ENDPOINTS, *settings.EXTRA_ENDPOINTS)
 
 
 def completion_windows() -> dict[str, int]:

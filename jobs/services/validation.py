@@ -6,12 +6,12 @@ import contextlib
 from typing import IO
 
 import structlog
-from django.conf import settings
 from django.db import connection, transaction
 
 from jobs.jsonl import LineChecker
-from jobs.models import Batch, ServedModel, StoredFile
+from jobs.models import Batch, StoredFile
 from jobs.services.batches import fail_batch
+from jobs.services.input_reading import make_checker
 from jobs.services.limits import QueueFull, claim_queue
 from jobs.services.request_rows import copy_requests, read_requests
 from jobs.services.served_models import find_model
@@ -43,13 +43,7 @@ def validate_batch(*, batch_id: int) -> None:
     if stored is None or stored.purpose != "batch":
         fail_batch(batch=batch, findings=[_file_finding(batch, stored)])
         return
-    checker = LineChecker(
-        endpoint=batch.endpoint,
-        models=_names_of_models(),
-        max_lines=settings.MAX_LINES,
-        max_inputs=settings.MAX_EMBEDDING_INPUTS,
-        max_findings=settings.MAX_FINDINGS,
-    )
+    checker = make_checker(endpoint=batch.endpoint)
     try:
         file = open_bytes(stored.paths)
     except FileNotFoundError:
@@ -99,13 +93,6 @@ def _make_rows(batch: Batch, file: IO[bytes], checker: LineChecker) -> None:
         estimated_tokens=checker.estimated_tokens,
     ):
         raise _Moved
-
-
-def _names_of_models() -> set[str]:
-    names: set[str] = set()
-    for model in ServedModel.objects.filter(enabled=True):
-        names.update([model.name, *model.aliases])
-    return names
 
 
 def _try_lock(batch_id: int) -> bool:

@@ -1,4 +1,4 @@
-"""Which batches a person may see and change; what is foreign is not there."""
+"""Which batches and files a person may see and change; what is foreign is not there."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404
 from django.utils import timezone
 
-from jobs.models import Batch, Membership, Project, Role
+from jobs.models import Batch, Membership, Project, Purpose, Role, StoredFile
 from jobs.services.batches import overdue_batches, settle_batch
+from jobs.services.files import visible_files
 from jobs.services.projects import projects_of
 
 SETTLE_FOR_S = 0.1
@@ -58,6 +60,30 @@ def _settle_overdue() -> None:
 def may_change(user: Any, batch: Batch) -> bool:
     """Say whether a person may change a batch: viewers may not."""
     return batch.project_id in changeable_projects(user, [batch])
+
+
+def projects_to_submit_to(user: Any) -> QuerySet[Project]:
+    """Return the projects in which a person may make batches, by name."""
+    projects = projects_of(user)
+    if not user.is_superuser:
+        projects = projects.filter(membership__user=user, membership__role__in=_CHANGING)
+    return projects.order_by("name")
+
+
+def access_input(user: Any, public_id: str) -> StoredFile:
+    """Return an input file by its id, to make a batch of it.
+
+    Http404 if it is unknown, gone or of a foreign project; PermissionDenied for viewers.
+    """
+    stored = StoredFile.objects.filter(
+        project__in=projects_of(user), public_id=public_id, purpose=Purpose.BATCH
+    ).first()
+    found = stored and visible_files(stored.project).filter(pk=stored.pk).first()
+    if not found:
+        raise Http404(f"No input file found with id '{public_id}'.")
+    if not projects_to_submit_to(user).filter(pk=found.project_id).exists():
+        raise PermissionDenied("Viewers of a project cannot submit batches to it.")
+    return found
 
 
 def changeable_projects(user: Any, batches: Sequence[Batch]) -> set[int]:

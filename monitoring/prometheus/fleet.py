@@ -90,7 +90,7 @@ def _starts(reports: list[WorkerReport]) -> Iterator[Metric]:
     )
     crashed = GaugeMetricFamily(
         "vbatch_engine_crashed",
-        "1 since an engine ended by itself, until another one is ready.",
+        "1 from when an engine ended by itself until another is ready.",
         labels=["worker", "lane"],
     )
     held_back = GaugeMetricFamily(

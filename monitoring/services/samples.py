@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
 from django.db import connection, transaction
@@ -95,12 +96,12 @@ def store_readings(*, kind: SeriesKind, readings: Sequence[Reading]) -> None:
 
 
 def roll_up(*, series_ids: Sequence[int]) -> int:
-    """Add the means of the minutes and quarters that are over; return how many were added.
+    """Add the means of the minutes and longer steps that are over; return how many were added.
 
     Goes on where it stopped, however long ago, as far as finer samples are still there.
     """
     added = 0
-    for step, finer in ((Step.MINUTE, Step.FINE), (Step.QUARTER, Step.MINUTE)):
+    for finer, step in pairwise(KEEP_S):
         with connection.cursor() as cursor:
             cursor.execute(
                 _ROLL_UP, {"series": list(series_ids), "step": int(step), "from": int(finer)}

@@ -45,10 +45,11 @@ def _engines(fleet: list[WorkerReport]) -> int:
 def _context(request: HttpRequest) -> dict[str, Any]:
     fleet = report_fleet()
     shown = present(fleet)
-    report = report_home(visible_batches(request.user))
+    projects = list(projects_of(request.user))
+    report = report_home(visible_batches(request.user, projects))
     context = {
         "report": report,
-        "today": report_today(projects_of(request.user)),
+        "today": report_today(projects),
         "throughput": report_throughput(shown),
         "fleet": shown,
         "faults": find_faults(fleet),

@@ -7,8 +7,8 @@
 //   data-rate    the values are counters: their change per second is drawn
 //   data-height  of the drawing, in pixels
 //   data-spark   a line without axes and legend
-//   data-phases  shades the times of each phase; with data-total, the number of lines, the
-//                running part is told apart into warm-up, steady and tail
+//   data-phases  shades the times of each phase of a batch; the running part is told apart into
+//                warm-up, steady and tail
 //
 // Figures of one page with the same address share one poll. A figure in a live part of a page
 // stands outside of any data-cell, which would replace it.
@@ -224,7 +224,7 @@
     }
     phaseLegend() {
       const item = make("li", "chart-phases");
-      for (const index of "total" in this.figure.dataset ? [0, 1, WARM, STEADY, TAIL, 3] : [0, 1, RUNNING, 3]) {
+      for (const index of [0, 1, WARM, STEADY, TAIL, 3]) {
         item.append(make("i", `chart-phase chart-phase-${index}`), make("span", "", PHASES[index]));
       }
       return item;
@@ -287,7 +287,7 @@
     shade(u) {
       const part = this.parts()[0];
       if (!part?.values.phase) return;
-      const total = Number(this.figure.dataset.total) || 0;
+      const { total } = part;
       const phaseAt = (i) => {
         const phase = part.values.phase[i];
         if (phase !== RUNNING || !total) return phase;

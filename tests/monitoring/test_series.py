@@ -82,7 +82,9 @@ def test_longer_windows_take_coarser_steps(ask):
     series = _gpu_series(worker)
     for step, age_s in ((Step.FINE, 10), (Step.MINUTE, 7_200), (Step.QUARTER, 90_000)):
         _sample(series, age_s, float(step), step)
-    for minutes, step in ((15, 2.0), (60, 2.0), (240, 60.0), (10_080, 900.0)):
+    _sample(series, 300 * 86_400, float(Step.FOUR_HOURS), Step.FOUR_HOURS)
+    windows = ((15, 2.0), (60, 2.0), (240, 60.0), (10_080, 900.0), (525_600, 14_400.0))
+    for minutes, step in windows:
         (part,) = ask("/api/series", kind="gpu", minutes=minutes).json()["series"]
         assert part["values"]["power_w"] == [step], minutes
 
@@ -135,6 +137,7 @@ def test_a_batch_at_work_goes_stale_but_not_a_waiting_or_an_ended_one(ask, proje
     def is_stale() -> bool:
         Series.objects.update(read_at=timezone.now() - timedelta(seconds=60))
         (part,) = ask("/api/series", batch=batch.public_id).json()["series"]
+        assert part["total"] == 5
         return part["stale"]
 
     assert not is_stale()

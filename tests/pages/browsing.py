@@ -87,7 +87,11 @@ def check_accessible(page: Page) -> None:
     """Fail on what axe-core finds serious or critical on the page as it is now."""
     found = Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
     grave = [
-        (one["id"], one["help"], [node["html"][:120] for node in one["nodes"][:20]])
+        (
+            one["id"],
+            one["help"],
+            [(node["html"][:120], node["failureSummary"]) for node in one["nodes"][:20]],
+        )
         for one in found
         if one["impact"] in ("serious", "critical")
     ]

@@ -8,7 +8,7 @@ import pytest
 from django.utils import timezone
 from playwright.sync_api import expect
 
-from jobs.models import Batch, BatchRequest
+from jobs.models import Batch, BatchRequest, BatchResponse
 from monitoring.services.summaries import update_summaries
 from tests.cast import answer_line, claim, make_batch, make_worker
 from tests.pages.browsing import SOON_MS, check_accessible
@@ -92,8 +92,13 @@ def test_the_batch_pages_can_be_used_by_everybody(open_page, live_server, projec
     _, lane = make_worker()
     batch = make_batch(project=project, texts=["a", "b"], errors=["no"], open_lines=3)
     claim(batch, lane)
+    ended = make_batch(project=project, state="completed", texts=["a", "b"], errors=["no"])
+    BatchResponse.objects.filter(batch=ended, ok=True).update(finish_reason="length")
     update_summaries()
     with open_page(color_scheme=theme) as page:
+        page.goto(f"{live_server.url}/batches/{ended.public_id}")
+        expect(page.get_by_text("cut at max_tokens").first).to_be_visible()
+        check_accessible(page)
         for rest in ("", f"/{batch.public_id}", f"/{batch.public_id}/lines/0"):
             page.goto(f"{live_server.url}/batches{rest}")
             check_accessible(page)

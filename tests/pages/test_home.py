@@ -178,7 +178,7 @@ def test_a_gpu_that_goes_stale_changes_the_fragment_without_a_write(page, projec
 # Session and person; the fleet: workers, GPUs, lanes, their models, readings; overdue; chunks at
 # work, counts, the running, the waiting, the ended; why they wait: a worker, claims, lanes,
 # failures, turns, engines that start; series, their points; today, and what is not counted.
-QUERIES = 23
+QUERIES = 24
 
 
 def test_the_number_of_queries_does_not_grow(page, project, django_assert_num_queries):

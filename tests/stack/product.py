@@ -21,7 +21,7 @@ import openai
 import psycopg
 
 from tests.stack.processes import Process, find_processes, tree
-from vbatch_site.embedded_db import delete_db, ensure_db
+from vbatch_site.embedded_db import delete_db, ensure_db, stop_db
 
 ROOT = Path(__file__).resolve().parents[2]
 STUB_PYTHON = ROOT / "tests" / "stub_engine" / "python"
@@ -36,7 +36,8 @@ class Stack:
     `models` maps a model's name to its stub plan (see tests/stub_engine, `Plan`); a plan may
     hold `engine_args`, a string for the product. `env` adds to the product's environment.
     Use as a context manager: leaving stops all of it, deletes the database, and raises
-    AssertionError if a process was left over that the product should have ended.
+    AssertionError if a process was left over that the product should have ended. With `keep`
+    the database is only stopped, and another stack of the same folder goes on with it.
     """
 
     def __init__(
@@ -45,10 +46,12 @@ class Stack:
         *,
         models: Mapping[str, Mapping[str, Any]] | None = None,
         env: Mapping[str, str] | None = None,
+        keep: bool = False,
     ) -> None:
         self.folder = folder.resolve()
         self.data_dir = self.folder / "data"
-        self.data_dir.mkdir(parents=True)
+        self.data_dir.mkdir(parents=True, exist_ok=keep)
+        self._keep = keep
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.key = ""
@@ -148,7 +151,7 @@ class Stack:
         for process in left:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process.pid, signal.SIGKILL)
-        delete_db(self.data_dir)
+        (stop_db if self._keep else delete_db)(self.data_dir)
         return left
 
     def _unwanted(self) -> list[Process]:

@@ -216,8 +216,9 @@ def test_a_sampler_that_hangs_is_an_alert_until_it_goes_on(watched):
         alert = "VbatchSamplerSilent"
         prometheus.wait(lambda: prometheus.is_firing(alert), 20, "the alert")
         # What it read is stale, and so not given.
-        assert not prometheus.query('vbatch_host_cpu_ratio{worker="stack"}')
-        assert not prometheus.query('vbatch_engine_requests{worker="stack"}')
+        for metric in ("vbatch_host_cpu_ratio", "vbatch_engine_requests"):
+            figure = f'{metric}{{worker="stack"}}'
+            prometheus.wait(lambda figure=figure: not prometheus.query(figure), 10, "no figure")
     finally:
         os.kill(sampler.pid, signal.SIGCONT)
     prometheus.wait(lambda: not prometheus.is_firing(alert), 20, "the end of the alert")

@@ -141,8 +141,9 @@ class Command(ActingCommand):
         out.print("\n[bold]Pages[/]")
         for path, words in (
             ("/batches", "batches, with their answers"),
+            ("/submit", "a batch of your own, from a file"),
             ("/admin/", "administration"),
-            ("/docs", "the API"),
+            ("/docs", "the API, with quick starts"),
             ("/", "what runs"),
         ):
             out.print(f"  {self._address()}{path:12} {words}")
