@@ -19,6 +19,8 @@ from monitoring.quantities import STALE_AFTER_S, SeriesKind
 FORGOTTEN_AFTER_S = 86_400.0
 # A worker, or an engine, that has just come has no readings yet.
 FIRST_READING_WITHIN_S = 15.0
+# The state of an engine whose worker says nothing any more.
+UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +102,10 @@ class WorkerReport:
         if self.worker.stopped_at is not None:
             return False
         return fleet.STALE_AFTER_S < self.age_s < FORGOTTEN_AFTER_S
+
+    def engine_state(self, lane: LaneReport) -> str:
+        """Return the state of a lane's engine, which is the worker's word."""
+        return lane.lane.engine_state if self.alive else UNKNOWN
 
     @property
     def sampler_silent(self) -> bool:

@@ -145,11 +145,10 @@ def _worker_part(fleet: list[WorkerReport]) -> dict[str, Any]:
                 "sampler": "silent" if report.sampler_silent else "ok" if report.alive else "none",
                 "sampled_age_s": _rounded(report.sampled_age_s),
                 "lanes": [
-                    # The engine's state is the worker's word: unknown once that falls silent.
                     {
                         "name": of_lane.lane.name,
                         "kind": of_lane.lane.kind,
-                        "engine": of_lane.lane.engine_state if report.alive else "unknown",
+                        "engine": report.engine_state(of_lane),
                     }
                     for of_lane in report.lanes
                 ],

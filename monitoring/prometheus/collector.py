@@ -12,7 +12,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from monitoring.fleet_report import report_fleet
+from monitoring.fleet_report import present, report_fleet
 from monitoring.prometheus import engines, fleet, gpus, hosts, outbox, queue, tallies
 
 # Several scrapers cost the database no more than one.
@@ -86,7 +86,7 @@ def database_metrics() -> Iterator[Metric]:
     yield from queue.metrics()
     yield from tallies.metrics()
     yield from outbox.metrics()
-    reports = [report for report in report_fleet() if report.alive or report.silent]
+    reports = present(report_fleet())
     yield from fleet.metrics(reports)
     yield from engines.metrics(reports)
     yield from gpus.metrics(reports)

@@ -9,9 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
 from jobs.states import EngineState, LaneKind
-from monitoring.fleet_report import LaneReport, WorkerReport
-
-UNKNOWN = "unknown"
+from monitoring.fleet_report import UNKNOWN, LaneReport, WorkerReport
 
 
 def metrics(reports: Iterable[WorkerReport]) -> Iterator[Metric]:
@@ -45,8 +43,10 @@ def _workers(reports: list[WorkerReport]) -> Iterator[Metric]:
         worker = report.worker
         up.add_metric([worker.name], report.alive)
         heartbeat.add_metric([worker.name], worker.heartbeat_at.timestamp())
-        sampled_at = worker.sampled_at
-        sampler.add_metric([worker.name], sampled_at.timestamp() if sampled_at else 0.0)
+        # A worker that stops has ended its sampler, which is nothing to be alarmed about.
+        if not worker.draining:
+            at = worker.sampled_at
+            sampler.add_metric([worker.name], at.timestamp() if at else 0.0)
     yield from (up, heartbeat, sampler)
 
 
@@ -56,7 +56,7 @@ def _lanes(reports: list[WorkerReport]) -> Iterator[Metric]:
         "Lanes by kind and state of their engine; unknown where the worker is silent.",
         labels=["kind", "state"],
     )
-    found = Counter((lane.lane.kind, _state(report, lane)) for report, lane in _each(reports))
+    found = Counter((lane.lane.kind, report.engine_state(lane)) for report, lane in _each(reports))
     for kind in LaneKind:
         for state in (*EngineState, UNKNOWN):
             lanes.add_metric([kind, state], found[kind, state])
@@ -72,7 +72,7 @@ def _states(reports: list[WorkerReport]) -> Metric:
         labels=["worker", "lane", "state"],
     )
     for report, lane in _each(reports):
-        present = _state(report, lane)
+        present = report.engine_state(lane)
         for state in (*EngineState, UNKNOWN):
             labels = [report.worker.name, lane.lane.name, state]
             states.add_metric(labels, float(state == present))
@@ -88,33 +88,29 @@ def _starts(reports: list[WorkerReport]) -> Iterator[Metric]:
         "Failed starts in a row of a model on a lane.",
         labels=["worker", "lane", "model"],
     )
-    held_back = GaugeMetricFamily(
-        "vbatch_engine_start_held_back",
-        "1 while no engine is started because a GPU is too hot or too full.",
-        labels=["worker", "lane"],
-    )
     crashed = GaugeMetricFamily(
         "vbatch_engine_crashed",
         "1 from when an engine ended by itself until another is ready.",
+        labels=["worker", "lane"],
+    )
+    held_back = GaugeMetricFamily(
+        "vbatch_engine_start_held_back",
+        "1 while no engine is started because a GPU is too hot or too full.",
         labels=["worker", "lane"],
     )
     for report, lane in _each(reports):
         labels = [report.worker.name, lane.lane.name]
         if lane.lane.kind != LaneKind.UPSTREAM:
             starts.add_metric(labels, lane.lane.generation)
+            if report.alive:
+                crashed.add_metric(labels, float(lane.crashed))
             held_back.add_metric(labels, float(bool(lane.lane.start_held_back)))
-            crashed.add_metric(labels, float(lane.crashed))
         for failed in lane.failed_models:
             failures.add_metric([*labels, failed.model.name], failed.failures)
-    yield from (starts, failures, held_back, crashed)
+    yield from (starts, failures, crashed, held_back)
 
 
 def _each(reports: Iterable[WorkerReport]) -> Iterator[tuple[WorkerReport, LaneReport]]:
     for report in reports:
         for lane in report.lanes:
             yield report, lane
-
-
-def _state(report: WorkerReport, lane: LaneReport) -> str:
-    # The engine's state is the worker's word: unknown once that falls silent.
-    return lane.lane.engine_state if report.alive else UNKNOWN

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from django.db import connection
-from django.db.models import Count, F, Sum
+from django.db.models import F, Q, Sum
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
-from jobs.models import Batch
+from jobs.models import Batch, ServedModel
 from jobs.states import ENDED_STATES, LIVE_STATES
 from monitoring.health import batches_by_state
 from monitoring.prometheus.named_models import sum_by_model
@@ -61,19 +61,24 @@ def _requests() -> Iterator[Metric]:
         "Requests without a response in batches that are paused.",
         labels=["model"],
     )
-    live = Batch.objects.filter(state__in=LIVE_STATES)
-    for family, part in (
-        (queued, live.filter(paused_at=None)),
-        (paused, live.exclude(paused_at=None)),
-    ):
-        rows = (
-            part.values_list("model_name")
-            .annotate(open=Sum(F("total") - F("completed") - F("failed")), batches=Count("pk"))
-            .order_by("-open", "model_name")
+    left = F("total") - F("completed") - F("failed")
+    rows = (
+        Batch.objects.filter(state__in=LIVE_STATES)
+        .values_list("model_name")
+        .annotate(
+            queued=Sum(left, filter=Q(paused_at=None), default=0),
+            paused=Sum(left, filter=Q(paused_at__isnull=False), default=0),
         )
-        for model, (count,) in sum_by_model((name, (n or 0,)) for name, n, _ in rows).items():
+        .order_by("-queued", "-paused", "model_name")
+    )
+    # A model for which nothing waits is nought and no gap, so that a line comes down.
+    idle = ServedModel.objects.filter(enabled=True).order_by("name").values_list("name", flat=True)
+    found = [(name, figures) for name, *figures in rows] + [(name, [0, 0]) for name in idle]
+    for model, counts in sum_by_model(found).items():
+        for family, count in zip((queued, paused), counts, strict=True):
             family.add_metric([model], count)
-        yield family
+    yield queued
+    yield paused
 
 
 def _ages() -> Iterator[Metric]:

@@ -33,7 +33,8 @@ def test_the_queue_is_told_by_model_and_a_paused_batch_does_not_wait(client):
     assert 0 <= value(found, "vbatch_queue_oldest_batch_age_seconds") < 60
     Batch.objects.update(paused_at=timezone.now())
     found = scrape(client)
-    assert value(found, "vbatch_queue_requests", model="small") is None
+    # No gap: the line of a model comes down when nothing waits for it any more.
+    assert value(found, "vbatch_queue_requests", model="small") == 0
     assert "vbatch_queue_oldest_batch_age_seconds" not in names(found)
 
 
@@ -209,6 +210,31 @@ def test_an_engine_whose_figures_are_old_gives_none(client, cause):
         assert value(found, "vbatch_workers_alive") == 0
         assert value(found, "vbatch_engine_state", **HOST, lane="gpu0", state="unknown") == 1
         assert value(found, "vbatch_engine_state", **HOST, lane="gpu0", state="ready") == 0
+
+
+def test_an_engine_that_ended_by_itself_is_told_until_another_is_ready(client):
+    _, lane, _ = fill()
+    place = {**HOST, "lane": "gpu0"}
+
+    def crashed(state: str, error: str) -> float | None:
+        Lane.objects.filter(pk=lane.pk).update(engine_state=state, engine_error=error)
+        return value(scrape(client), "vbatch_engine_crashed", **place)
+
+    assert crashed("ready", "") == 0
+    assert crashed("died", "it was killed") == 1
+    assert crashed("starting", "it was killed") == 1
+    assert crashed("stopped", "") == 0
+    # Of a worker that is silent, nobody knows.
+    Worker.objects.update(heartbeat_at=timezone.now() - timedelta(minutes=1))
+    assert crashed("died", "it was killed") is None
+
+
+def test_the_sampler_of_a_worker_that_stops_is_not_told(client):
+    fill()
+    name = "vbatch_sampler_last_success_timestamp_seconds"
+    assert value(scrape(client), name, **HOST) is not None
+    Worker.objects.update(draining=True)
+    assert value(scrape(client), name, **HOST) is None
 
 
 def test_figures_that_a_reader_did_not_understand_break_nothing(client):

@@ -9,7 +9,6 @@ import time
 import urllib.parse
 import urllib.request
 from collections.abc import Callable
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -52,9 +51,10 @@ class Prometheus:
                 cwd=self._folder,
             )
         try:
+            self.wait(self._is_ready, 20, "Prometheus to start")
             self.wait(lambda: self.query("up == 1"), 30, "the first scrape")
         except BaseException:
-            self._process.kill()
+            self._stop()
             raise
         return self
 
@@ -64,9 +64,20 @@ class Prometheus:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._stop()
+
+    def _stop(self) -> None:
         assert self._process is not None
         self._process.terminate()
         self._process.wait(20)
+
+    def _is_ready(self) -> bool:
+        assert self._process is not None and self._process.poll() is None, "it has ended"
+        try:
+            with urllib.request.urlopen(f"{self._url}/-/ready", timeout=5) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
 
     def _write_configuration(self) -> None:
         found = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text())
@@ -105,10 +116,9 @@ class Prometheus:
     def wait(
         self, check: Callable[[], Any], timeout_s: float, what: str | Callable[[], str]
     ) -> None:
-        log = Path(self._folder / "prometheus.log")
-
         def told() -> str:
-            return f"{what if isinstance(what, str) else what()}\n{log.read_text()[-2000:]}"
+            log = (self._folder / "prometheus.log").read_text()
+            return f"{what if isinstance(what, str) else what()}\n{log[-2000:]}"
 
         self._stack.wait(check, timeout_s, told)
 
@@ -118,10 +128,4 @@ class Prometheus:
             with urllib.request.urlopen(address, timeout=10) as answer:
                 return json.load(answer)["data"]
         except urllib.error.HTTPError as error:
-            if error.code == 503 and route == "query":
-                return {"result": []}  # It listens, and reads its own data first.
             raise AssertionError(f"{parameters}: {error.read().decode()}") from error
-        except OSError:
-            if route != "query" or self._process is None or self._process.poll() is not None:
-                raise
-            return {"result": []}  # It does not listen yet.
