@@ -37,7 +37,7 @@ class OfBatchAdmin(ReadOnlyAdmin):
         # By its key: of a batch that it does not know the planner expects a handful of rows.
         if not (term := search_term.strip().replace("\0", "")):
             return queryset, False
-        found = Batch.every.filter(public_id=term).values_list("pk", flat=True).first()
+        found = Batch.objects.filter(public_id=term).values_list("pk", flat=True).first()
         return queryset.filter(batch=found), False
 
 
