@@ -35,7 +35,7 @@ class OfBatchAdmin(ReadOnlyAdmin):
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
         # By its key: of a batch that it does not know the planner expects a handful of rows.
-        if not (term := search_term.strip().replace("\0", "")):
+        if not (term := search_term.strip()):
             return queryset, False
         found = Batch.objects.filter(public_id=term).values_list("pk", flat=True).first()
         return queryset.filter(batch=found), False
