@@ -18,7 +18,7 @@ from tests.stack import Stack, check_finished
 
 pytestmark = pytest.mark.engine
 
-END_MS = 120_000
+END_MS = 240_000
 SOON_MS = 12_000
 # Longer than a block of the cache, so that there are prefixes to be found again.
 RULES = "You tell stories of a dragon and a knight who share a castle by the sea. " * 20
@@ -28,10 +28,10 @@ LINES = [
         f"story-{n}",
         f"Tell story {n}.",
         system=RULES,
-        max_tokens=40 + 5 * (n % 40),
+        max_tokens=40 + 5 * (n % 20),
         ignore_eos=True,
     )
-    for n in range(150)
+    for n in range(120)
 ] + [chat("refused", "Hello?", max_tokens=100_000)]
 
 
