@@ -40,7 +40,7 @@ reset: ## Delete all data (asks first).
 
 test: setup-dev ## Run every test, real vLLM and real PostgreSQL included.
 	@$(PYTEST) -n 2 -m "$(FAST)" $(ARGS)
-	@$(PYTEST) -n 3 --dist loadfile -m "(stack or long or browser) and not torture" --ignore tests/torture $(ARGS)
+	@$(PYTEST) -n 2 --dist loadfile -m "(stack or long or browser) and not torture" --ignore tests/torture $(ARGS)
 	@$(PYTEST) -m "(engine or setup) and not torture" $(ARGS)
 	@$(PYTEST) -m "stack and not torture" tests/torture $(ARGS)
 

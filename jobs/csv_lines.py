@@ -6,8 +6,9 @@ import contextlib
 import csv
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import IO, Any, NamedTuple
 
 from jobs.line_rules import custom_id_problem, short
@@ -16,6 +17,8 @@ ENDPOINT = "/v1/chat/completions"
 DELIMITERS = ",;\t|"
 # Longer than any cell that fits into a line, so that a quote that is never closed ends somewhere.
 CELL_MAX = 16 * 1024 * 1024
+# In a message. A row costs as much as its cells are named, even where they are empty.
+PLACES_MAX = 1_000
 _SAMPLE_BYTES = 16 * 1024
 _PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([^{}\n]+)\}")
 
@@ -53,11 +56,13 @@ class TableReader:
     """Reads one table and yields a line for each row, until the first finding.
 
     From then on it only looks for more of them. A row takes the memory of its cells, and every
-    row that of its id; `findings` and `hidden`, those beyond `max_findings`, are complete at the
-    end, as are `rows` and `blank`, the empty rows that were left out.
+    row that of its id where a column holds it, so no more than `max_rows` are read. Complete at
+    the end are `findings`, `hidden` (those beyond `max_findings`), `rows`, and `blank` (the empty
+    rows that were left out).
     """
 
     template: Template
+    max_rows: int
     max_findings: int
     max_line_bytes: int
     findings: list[TableFinding] = field(default_factory=list)
@@ -80,13 +85,13 @@ class TableReader:
         if not any(header):
             self._add("The table is empty: its first line must name the columns.", 1)
             raise _Stop
-        self._check_header(header)
-        user = self._compile(self.template.user, header, "user message")
-        system = self._compile(self.template.system, header, "system message")
+        places = self._places(header)
+        user = self._compile(self.template.user, places, "user message")
+        system = self._compile(self.template.system, places, "system message")
         if not any(isinstance(part, int) for part in user + system):
-            example = header[0] or "column"
+            example = short(next(iter(places)))
             self._add(f"The messages name no column: write {{{example}}} where its cell belongs.")
-        id_at = self._id_column(header)
+        id_at = self._id_column(places)
         number = 1
         while True:
             line = reader.line_num + 1
@@ -98,11 +103,15 @@ class TableReader:
                 self.blank += 1
                 continue
             self.rows += 1
+            if self.rows > self.max_rows:
+                self._add(f"The table has more than {self.max_rows:,} rows. Split it.", line)
+                raise _Stop
             if len(row) != len(header):
                 self._add(f"This row has {_cells(len(row))}; the header has {len(header):,}.", line)
                 continue
             custom_id = f"row-{number}" if id_at is None else row[id_at].strip()
-            self._check_id(custom_id, line)
+            if id_at is not None:
+                self._check_id(custom_id, line)
             if not self.findings:
                 yield self._line(custom_id, _filled(user, row), _filled(system, row))
         if not self.rows and not self.findings:
@@ -149,39 +158,49 @@ class TableReader:
             self._add("This is not a text file. Save the table as CSV in UTF-8.")
             raise _Stop
 
-    def _check_header(self, header: Sequence[str]) -> None:
-        for name in dict.fromkeys(header):
-            if name and header.count(name) > 1:
-                self._add(f"The column '{short(name)}' stands more than once in the header.", 1)
+    def _places(self, header: Sequence[str]) -> dict[str, int]:
+        """Return where each column with a name stands; a name that stands twice is a finding."""
+        places: dict[str, int] = {}
+        twice: dict[str, None] = {}
+        for place, name in enumerate(header):
+            if name and places.setdefault(name, place) != place:
+                twice[name] = None
+        for name in twice:
+            self._add(f"The column '{short(name)}' stands more than once in the header.", 1)
+        return places
 
-    def _compile(self, text: str, header: Sequence[str], what: str) -> list[str | int]:
+    def _compile(self, text: str, places: Mapping[str, int], what: str) -> list[str | int]:
         """Return the pieces of a template: text, and the places of columns in a row."""
         parts: list[str | int] = []
+        unknown: dict[str, None] = {}
         end = 0
         for found in _PLACEHOLDER.finditer(text):
             parts.append(text[end : found.start()])
             end = found.end()
             if found[1] is None:
                 parts.append(found[0][0])
-            elif (name := found[1].strip()) in header:
-                parts.append(header.index(name))
+            elif (name := found[1].strip()) in places:
+                parts.append(places[name])
             else:
-                self._add(
-                    f"The {what} names {{{short(name)}}}, which is no column of the table: "
-                    f"{_listed(header)}. To write a brace itself, double it."
-                )
+                unknown[name] = None
+        for name in unknown:
+            self._add(
+                f"The {what} names {{{short(name)}}}, which is no column of the table: "
+                f"{_listed(places)}. To write a brace itself, double it."
+            )
+        if sum(isinstance(part, int) for part in parts) > PLACES_MAX:
+            self._add(f"The {what} names columns more than {PLACES_MAX:,} times.")
+            raise _Stop
         return [part for part in [*parts, text[end:]] if part != ""]
 
-    def _id_column(self, header: Sequence[str]) -> int | None:
+    def _id_column(self, places: Mapping[str, int]) -> int | None:
         name = self.template.id_column.strip()
-        if not name:
-            return None
-        if name in header:
-            return header.index(name)
-        self._add(
-            f"The column '{short(name)}' for the custom_id is not in the table: {_listed(header)}."
-        )
-        return None
+        if name and name not in places:
+            self._add(
+                f"The column '{short(name)}' for the custom_id is not in the table: "
+                f"{_listed(places)}."
+            )
+        return places.get(name)
 
     def _check_id(self, custom_id: str, line: int) -> None:
         if not custom_id:
@@ -210,20 +229,13 @@ class TableReader:
 
 
 def find_delimiter(sample: bytes) -> str:
-    """Return what stands between the cells, by the beginning of the table.
+    """Return what stands between the cells: what stands most often in the header, outside quotes.
 
-    Only what stands in the header can: a table of one column has texts full of commas.
+    The rows tell less: a table of one column has texts full of commas.
     """
     text = sample.decode(errors="replace").removeprefix("\ufeff")
     header = re.sub(r'"[^"]*"', "", text.split("\n", 1)[0])
-    known = [one for one in DELIMITERS if one in header]
-    if len(known) < 2:
-        return known[0] if known else ","
-    try:
-        found = csv.Sniffer().sniff(text, "".join(known)).delimiter
-    except csv.Error:
-        found = ""
-    return found if found in known else max(known, key=header.count)
+    return max(DELIMITERS, key=header.count)
 
 
 def _filled(parts: Sequence[str | int], row: Sequence[str]) -> str:
@@ -234,7 +246,6 @@ def _cells(count: int) -> str:
     return "1 cell" if count == 1 else f"{count:,} cells"
 
 
-def _listed(header: Sequence[str]) -> str:
-    names = [short(name) for name in header if name]
+def _listed(names: Collection[str]) -> str:
     more = f" and {len(names) - 20:,} more" if len(names) > 20 else ""
-    return ", ".join(names[:20]) + more
+    return ", ".join(short(name) for name in islice(names, 20)) + more

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -87,25 +88,42 @@ def _shoot(page: Page, path: Path, *, full: bool) -> None:
 
 
 class Gallery:
-    """Takes the pictures of a running product into a folder."""
+    """Takes the pictures of a running product into a folder; logs in once for each look."""
 
     def __init__(self, stack: Stack, browser: Browser, folder: Path, *, every: bool) -> None:
-        self.stack, self.browser, self.folder, self.every = stack, browser, folder, every
+        self.stack, self.folder, self.every = stack, folder, every
+        self._open = ExitStack()
         folder.mkdir(parents=True, exist_ok=True)
+        widths = (("", WIDE), ("-narrow", NARROW)) if every else (("", WIDE),)
+        self._pages = {
+            f"{words}-{theme}": self._open.enter_context(
+                opened_at(
+                    browser,
+                    stack.url,
+                    stack.login_token(),
+                    viewport=viewport,
+                    color_scheme=theme,
+                )
+            )
+            for words, viewport in widths
+            for theme in ("light", "dark")
+        }
+        self._sizes = {words: page.viewport_size for words, page in self._pages.items()}
+
+    def __enter__(self) -> Gallery:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
 
     def take(self, name: str, address: str, act: Any = None) -> None:
         """Take the page at `address`, after `act(page)` where there is something to be done."""
-        for words, viewport in (("", WIDE), ("-narrow", NARROW)):
-            if words and not self.every:
-                continue
-            for theme in ("light", "dark"):
-                token = self.stack.login_token()
-                options: dict[str, Any] = {"viewport": viewport, "color_scheme": theme}
-                with opened_at(self.browser, self.stack.url, token, **options) as page:
-                    page.goto(f"{self.stack.url}{address}")
-                    if act is not None:
-                        act(page)
-                    _shoot(page, self.folder / f"{name}{words}-{theme}.png", full=self.every)
+        for words, page in self._pages.items():
+            page.set_viewport_size(self._sizes[words])
+            page.goto(f"{self.stack.url}{address}")
+            if act is not None:
+                act(page)
+            _shoot(page, self.folder / f"{name}{words}.png", full=self.every)
 
 
 def _submit_table(page: Page) -> None:
@@ -142,16 +160,16 @@ def main() -> None:
     ):
         stack.save_model(MODEL, source=source, engine_args=ARGS)
         stack.start_web()
-        gallery = Gallery(stack, browser, every or PICTURES, every=every is not None)
-        if every:
-            for name, address in (
-                ("home-empty", "/"),
-                ("batches-empty", "/batches"),
-                ("monitor-empty", "/monitor"),
-            ):
-                gallery.take(name, address)
-        stack.start_worker()
-        _take_all(gallery, stack)
+        with Gallery(stack, browser, every or PICTURES, every=every is not None) as gallery:
+            if every:
+                for name, address in (
+                    ("home-empty", "/"),
+                    ("batches-empty", "/batches"),
+                    ("monitor-empty", "/monitor"),
+                ):
+                    gallery.take(name, address)
+            stack.start_worker()
+            _take_all(gallery, stack)
 
 
 def _take_all(gallery: Gallery, stack: Stack) -> None:
@@ -168,10 +186,10 @@ def _take_all(gallery: Gallery, stack: Stack) -> None:
     time.sleep(20)
     gallery.take("home", "/")
     gallery.take("batch", f"/batches/{running}")
-    gallery.take("batches", "/batches")
     gallery.take("monitor", "/monitor", _open_charts)
     gallery.take("submit-review", "/submit", _submit_table)
     if gallery.every:
+        gallery.take("batches", "/batches")
         gallery.take("batch-queued", f"/batches/{waiting}")
         gallery.take("batch-paused", f"/batches/{paused}")
         gallery.take("batch-errors", f"/batches/{records}")

@@ -355,6 +355,33 @@ def test_lines_are_found_by_their_batch(root, full):
     assert found.context["cl"].result_count == 3
 
 
+@pytest.mark.parametrize("column", ["public_id", "model_name"])
+def test_batches_are_found_by_their_id_and_by_their_model(root, full, column):
+    other = make_batch(texts=["other"], model_name="another")
+    found = root.get("/admin/jobs/batch/", {"q": f" {getattr(full, column)} "})
+    listed = set(found.context["cl"].queryset)
+    assert full in listed and other not in listed
+
+
+def test_what_is_unknown_is_found_in_no_list(root, full):
+    searched = [m for m in OURS if admin.site.get_model_admin(m).get_search_fields(None)]
+    assert {Batch, StoredFile, BatchResponse, AuditEntry, WebhookDelivery} <= set(searched)
+    for model in searched:
+        address = f"/admin/jobs/{model._meta.model_name}/"
+        found = root.get(address, {"q": "no such thing"})
+        assert found.context["cl"].result_count == 0
+        assert root.get(address, {"q": "a\0b"}).status_code == 200
+
+
+def test_the_result_files_of_a_deleted_batch_are_gone_from_the_list(root, full):
+    kept = make_batch(state="completed", texts=["kept"])
+    gone = make_batch(state="completed", texts=["gone"], errors=["gone"])
+    delete_batch(batch=gone)
+    listed = set(root.get("/admin/jobs/storedfile/").context["cl"].queryset)
+    assert kept.output_file in listed
+    assert not {gone.output_file, gone.error_file} & listed
+
+
 def test_it_wears_our_colours_and_runs_no_inline_script(root, full):
     response = root.get("/admin/jobs/batch/")
     assert b"css/admin.css" in response.content and b"img/logo.svg" in response.content

@@ -5,6 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import time
+import tracemalloc
+from typing import IO
 
 import pytest
 from hypothesis import given
@@ -18,11 +21,16 @@ TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=4
 NAME = st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=12)
 
 
-def _read(table: str | bytes, **changes: object) -> tuple[list[dict], TableReader]:
+def _read(
+    table: str | bytes | IO[bytes], *, max_rows: int = 100, **changes: object
+) -> tuple[list[dict], TableReader]:
     template = Template(model="small", **{"user": "{a}", **changes})
-    reader = TableReader(template=template, max_findings=50, max_line_bytes=100_000)
-    content = table if isinstance(table, bytes) else table.encode()
-    return [json.loads(line) for line in reader.read(io.BytesIO(content))], reader
+    reader = TableReader(
+        template=template, max_rows=max_rows, max_findings=50, max_line_bytes=100_000
+    )
+    content = table.encode() if isinstance(table, str) else table
+    file = io.BytesIO(content) if isinstance(content, bytes) else content
+    return [json.loads(line) for line in reader.read(file)], reader
 
 
 def _told(reader: TableReader) -> list[tuple[int | None, str]]:
@@ -131,3 +139,126 @@ def test_ids_that_no_batch_takes_are_told():
 def test_findings_beyond_the_limit_are_counted():
     _, reader = _read("a,b\n" + "only one\n" * 80)
     assert (len(reader.findings), reader.hidden, reader.rows) == (50, 30, 80)
+
+
+@given(
+    st.lists(NAME, min_size=2, max_size=4, unique=True),
+    st.lists(st.binary(min_size=1, max_size=30), max_size=6),
+    st.booleans(),
+)
+def test_odd_bytes_are_told_with_the_line_on_which_they_stand(header, rows, has_mark):
+    lines = [",".join(header).encode(), *rows]
+    table = (b"\xef\xbb\xbf" if has_mark else b"") + b"\n".join(lines)
+    _, reader = _read(table, user=f"{{{header[0]}}}")
+    odd = {
+        number
+        for number, line in enumerate(table.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1)
+        if line != line.decode(errors="ignore").encode()
+    }
+    told = {one.line for one in reader.findings if "not UTF-8" in one.message}
+    # Where the reading stops, at a quote or a lone carriage return, what is below is not told.
+    stopped = any("cannot be read on" in one.message for one in reader.findings)
+    binary = any("not a text file" in one.message for one in reader.findings)
+    assert told <= odd if stopped or binary else told == odd
+
+
+@pytest.mark.parametrize(
+    "name", ["c" * 200, "لغة العميل", "שם, בעברית", "a\u202eb", "🎉 fête", 'say "x"', "two\nlines"]
+)
+def test_odd_names_of_columns_can_be_named(name):
+    made, reader = _read(
+        _written([["id", name], ["1", "مرحبا 🎉\u200f"], ["2", '"']], ","),
+        user=f"<{{{name}}}>",
+        id_column="id",
+    )
+    if "\n" in name:
+        # A name is written on one line of a message.
+        assert [one.message.partition(":")[0] for one in reader.findings] == [
+            "The messages name no column"
+        ]
+        return
+    assert _told(reader) == []
+    assert [_message(line) for line in made] == ["<مرحبا 🎉\u200f>", '<">']
+
+
+class _Endless(io.RawIOBase):
+    """A table that is made while it is read."""
+
+    def __init__(self, header: bytes, row: bytes, rows: int) -> None:
+        self.row, self.left = row, rows
+        self._ahead = header
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        if self._ahead:
+            line, self._ahead = self._ahead, b""
+            return line
+        self.left -= 1
+        return self.row if self.left >= 0 else b""
+
+    def read(self, size: int = -1, /) -> bytes:
+        return self._ahead
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        return 0
+
+
+def test_a_table_of_many_rows_is_read_in_the_memory_of_one():
+    table = _Endless(b"a,b\n", b'"' + b"long text, " * 40 + b'",x\n', 50_000)
+    reader = TableReader(
+        template=Template(model="small", user="{a}{b}"),
+        max_rows=50_000,
+        max_findings=50,
+        max_line_bytes=100_000,
+    )
+    tracemalloc.start()
+    try:
+        size = sum(len(line) for line in reader.read(table))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (reader.rows, reader.findings) == (50_000, [])
+    assert size > 25_000_000 and peak < 1_000_000
+
+
+def test_no_more_rows_are_read_than_a_batch_may_have():
+    table = _Endless(b"a,b\n", b"1,2\n", 10**9)
+    made, reader = _read(table, max_rows=3)
+    assert len(made) == 3
+    assert _told(reader) == [(5, "The table has more than 3 rows. Split it.")]
+    # Not even where a finding has made sure that it is refused.
+    table = _Endless(b"a,b\n", b"1,2\n", 10**9)
+    assert _read(table, user="{c}", max_rows=3)[1].rows == 4
+
+
+@pytest.mark.parametrize(
+    ("table", "user"),
+    [
+        (",".join(f"c{n}" for n in range(200_000)) + "\n", "{c0}"),
+        (",".join(["same"] * 200_000) + "\n", "{same}"),
+        (
+            ",".join(f"c{n}" for n in range(10_000)) + "\n",
+            "".join(f"{{x{n}}}" for n in range(9_000)),
+        ),
+        ("a,b;c\n" + ',";"' * 25_000, "{a}"),
+        ("a\nx\n" * 40, "{" * 100_000),
+        ("a\nx\n" * 40, "{a" * 100_000),
+    ],
+    ids=["columns", "twins", "unknown", "quotes", "braces", "open"],
+)
+def test_nothing_that_may_be_sent_takes_long(table, user):
+    started = time.process_time()
+    template = Template(model="small", user=user)
+    reader = TableReader(
+        template=template, max_rows=50_000, max_findings=50, max_line_bytes=16 * 2**20
+    )
+    for _ in reader.read(io.BytesIO(table.encode())):
+        pass
+    assert time.process_time() - started < 2
+
+
+def test_a_message_names_cells_only_so_often():
+    table = _written([["a"], *[["x"]] * 5], ",")
+    assert len(_read(table, user="{a}" * 1_000)[0]) == 5
+    assert [one for _, one in _told(_read(table, user="{a}" * 1_001)[1])] == [
+        "The user message names columns more than 1,000 times."
+    ]

@@ -13,7 +13,7 @@ from jobs.models import Project
 from jobs.services.projects import create_key
 
 # As benchmarks.harness.seeding.fleet names them.
-_PEOPLE = {MEMBER: "everywhere", VIEWER: "tiny", ADMIN: "operator"}
+PEOPLE = {MEMBER: "everywhere", VIEWER: "tiny", ADMIN: "operator"}
 
 
 class Askers:
@@ -29,7 +29,7 @@ class Askers:
             NOBODY: Client(SERVER_NAME="127.0.0.1"),
             KEY: Client(SERVER_NAME="127.0.0.1", headers=self._headers[KEY]),
         }
-        for by, name in _PEOPLE.items():
+        for by, name in PEOPLE.items():
             client = Client(SERVER_NAME="127.0.0.1")
             client.force_login(User.objects.get(username=name))
             cookie = client.cookies[settings.SESSION_COOKIE_NAME]
@@ -39,10 +39,10 @@ class Askers:
     def headers(self, by: str) -> dict[str, str]:
         return self._headers[by]
 
-    def count_queries(self, by: str, address: str) -> int:
-        """Return the number of statements, those for who asks included."""
+    def count_queries(self, by: str, address: str) -> tuple[int, int]:
+        """Ask here; return the answer's status, and the number of statements that it cost."""
         with CaptureQueriesContext(connection) as asked:
             response = self._clients[by].get(address)
             if response.streaming:
                 b"".join(response)
-        return len(asked)
+        return response.status_code, len(asked)

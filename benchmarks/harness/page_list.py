@@ -10,6 +10,7 @@ from django.db.models import QuerySet
 
 from jobs.models import Batch, BatchRequest, Chunk, Lane, Project
 from jobs.states import BatchState, ChunkState
+from jobs.views import paging
 from monitoring.models import Series
 from monitoring.quantities import SeriesKind
 
@@ -77,57 +78,68 @@ def _list_of_batches() -> dict[str, tuple[str, int]]:
         ", search: nothing found": "?q=no+such+thing",
         ", search among failed": "?q={model_part}&show=failed",
     }
-    return {f"Batches{words}": (f"/batches{query}", 20) for words, query in views.items()}
+    return {
+        f"Batches{words}": (f"/batches{query}", 19 if "search" in words else 16)
+        for words, query in views.items()
+    }
+
+
+# The page of a batch, its live part, its figures and its object; what waits is explained.
+_KINDS = {
+    "small": (13, 10, 7, 4),
+    "huge": (14, 10, 8, 4),
+    "running": (18, 11, 11, 6),
+    "queued": (24, 15, 13, 9),
+    "failed": (12, 10, 6, 4),
+    "errors": (14, 10, 8, 4),
+}
 
 
 def _batch(kind: str) -> dict[str, tuple[str, int]]:
+    page, live, figures, raw = _KINDS[kind]
     return {
-        f"Batch, {kind}": (f"/batches/{{{kind}}}", 18),
-        f"Batch, {kind}, live": (f"/batches/{{{kind}}}/live", 18),
-        f"Batch, {kind}, figures": (f"/batches/{{{kind}}}/figures", 14),
-        f"Batch, {kind}, object": (f"/batches/{{{kind}}}/object", 10),
+        f"Batch, {kind}": (f"/batches/{{{kind}}}", page),
+        f"Batch, {kind}, live": (f"/batches/{{{kind}}}/live", live),
+        f"Batch, {kind}, figures": (f"/batches/{{{kind}}}/figures", figures),
+        f"Batch, {kind}, object": (f"/batches/{{{kind}}}/object", raw),
     }
 
 
 _PAGES = {
-    "Home": ("/", 30),
-    "Home, live": ("/home/live", 30),
+    "Home": ("/", 24),
+    "Home, live": ("/home/live", 24),
     **_list_of_batches(),
-    "Batches, live": ("/batches/live", 20),
-    "Batches, most tokens, live": ("/batches/live?sort=-tokens", 20),
+    "Batches, live": ("/batches/live", 13),
+    "Batches, most tokens, live": ("/batches/live?sort=-tokens", 13),
+    **{name: cost for kind in _KINDS for name, cost in _batch(kind).items()},
+    "Answers, huge, middle": ("/batches/{huge}?from={huge_middle}", 15),
+    "Answers, huge, end": ("/batches/{huge}?from={huge_end}", 15),
+    "Answers, huge, errors": ("/batches/{huge}?show=errors", 14),
+    "Answers, huge, errors, end": ("/batches/{huge}?show=errors&from={huge_end}", 15),
+    "Answers, huge, cut": ("/batches/{huge}?show=cut", 14),
+    "Answers, huge, not answered": ("/batches/{huge}?show=open", 13),
+    "Answers, huge, find a custom_id": ("/batches/{huge}?find={huge_custom_id}", 11),
+    "Answers, running, not answered": ("/batches/{running}?show=open", 19),
+    "Line, 100 KB": ("/batches/{huge}/lines/0", 7),
+    "Line": ("/batches/{huge}/lines/{huge_middle}", 7),
+    "Line, live": ("/batches/{huge}/lines/{huge_middle}/live", 7),
+    "Line, among errors": ("/batches/{huge}/lines/{huge_middle}?show=errors", 7),
+    "Line, among not answered": ("/batches/{huge}/lines/{huge_middle}?show=open", 5),
+    "Line, text of the prompt": ("/batches/{huge}/lines/0/prompt", 5),
+    "Line, text of 100 KB": ("/batches/{huge}/lines/0/answer", 5),
+    "Line, raw request": ("/batches/{huge}/lines/0/raw/request", 5),
+    "Line, raw response of 100 KB": ("/batches/{huge}/lines/0/raw/response", 5),
+    "Monitor": ("/monitor", 16),
+    "Monitor, live": ("/monitor/live", 16),
+    "Monitor, one week": ("/monitor?range=1w", 16),
+    "Submit": ("/submit", 4),
+    "API docs": ("/docs", 5),
+    "Estimate": ("/estimate?model={model}&requests=1000&tokens=100000", 5),
+    "/api/gpu": ("/api/gpu", 8),
+    "/api/running-jobs": ("/api/running-jobs", 4),
+    "/api/limits": ("/api/limits", 6),
     **{
-        name: cost
-        for kind in ("small", "huge", "running", "queued", "failed", "errors")
-        for name, cost in _batch(kind).items()
-    },
-    "Answers, huge, middle": ("/batches/{huge}?from={huge_middle}", 18),
-    "Answers, huge, end": ("/batches/{huge}?from={huge_end}", 18),
-    "Answers, huge, errors": ("/batches/{huge}?show=errors", 18),
-    "Answers, huge, errors, end": ("/batches/{huge}?show=errors&from={huge_end}", 18),
-    "Answers, huge, cut": ("/batches/{huge}?show=cut", 18),
-    "Answers, huge, not answered": ("/batches/{huge}?show=open", 18),
-    "Answers, huge, find a custom_id": ("/batches/{huge}?find={huge_custom_id}", 20),
-    "Answers, running, not answered": ("/batches/{running}?show=open", 18),
-    "Line, 100 KB": ("/batches/{huge}/lines/0", 9),
-    "Line": ("/batches/{huge}/lines/{huge_middle}", 9),
-    "Line, live": ("/batches/{huge}/lines/{huge_middle}/live", 9),
-    "Line, among errors": ("/batches/{huge}/lines/{huge_middle}?show=errors", 9),
-    "Line, among not answered": ("/batches/{huge}/lines/{huge_middle}?show=open", 9),
-    "Line, text of the prompt": ("/batches/{huge}/lines/0/prompt", 7),
-    "Line, text of 100 KB": ("/batches/{huge}/lines/0/answer", 7),
-    "Line, raw request": ("/batches/{huge}/lines/0/raw/request", 7),
-    "Line, raw response of 100 KB": ("/batches/{huge}/lines/0/raw/response", 7),
-    "Monitor": ("/monitor", 25),
-    "Monitor, live": ("/monitor/live", 25),
-    "Monitor, one week": ("/monitor?range=1w", 25),
-    "Submit": ("/submit", 15),
-    "API docs": ("/docs", 10),
-    "Estimate": ("/estimate?model={model}&requests=1000&tokens=100000", 10),
-    "/api/gpu": ("/api/gpu", 12),
-    "/api/running-jobs": ("/api/running-jobs", 8),
-    "/api/limits": ("/api/limits", 8),
-    **{
-        f"/api/series of {kind}s{words}": (f"/api/series?kind={kind}{query}", 6)
+        f"/api/series of {kind}s{words}": (f"/api/series?kind={kind}{query}", 4)
         for kind in ("gpu", "host", "engine")
         for words, query in {
             "": "",
@@ -138,39 +150,39 @@ _PAGES = {
             ", one year": "&minutes=525600",
         }.items()
     },
-    "/api/series of a batch": ("/api/series?batch={huge}", 6),
-    "/api/series of a running batch": ("/api/series?batch={running}", 6),
+    "/api/series of a batch": ("/api/series?batch={huge}", 5),
+    "/api/series of a running batch": ("/api/series?batch={running}", 5),
     "/api/series of a running batch, since": (
         "/api/series?batch={running}&since={since_batch}",
-        6,
+        5,
     ),
 }
 _VIEWER_PAGES = {
-    "Home of a small project": ("/", 30),
-    "Batches of a small project": ("/batches", 20),
-    "Batches of a small project, most tokens": ("/batches?sort=-tokens", 20),
-    "Batches of a small project, failed": ("/batches?show=failed", 20),
-    "Batches of a small project, search": ("/batches?q=no+such+thing", 20),
-    "/api/gpu of a small project": ("/api/gpu", 12),
+    "Home of a small project": ("/", 16),
+    "Batches of a small project": ("/batches", 8),
+    "Batches of a small project, most tokens": ("/batches?sort=-tokens", 8),
+    "Batches of a small project, failed": ("/batches?show=failed", 7),
+    "Batches of a small project, search": ("/batches?q=no+such+thing", 9),
+    "/api/gpu of a small project": ("/api/gpu", 8),
 }
 _API = {
     "GET /v1/batches": ("/v1/batches", 10),
     "GET /v1/batches, 100": ("/v1/batches?limit=100", 10),
     "GET /v1/batches, deep page": ("/v1/batches?limit=100&after={deep_batch}", 11),
-    "GET /v1/batches/{id}": ("/v1/batches/{small}", 10),
-    "GET /v1/batches/{id}, running": ("/v1/batches/{running}", 10),
+    "GET /v1/batches/{id}": ("/v1/batches/{small}", 5),
+    "GET /v1/batches/{id}, running": ("/v1/batches/{running}", 7),
     "GET /v1/batches/{id}, queued": ("/v1/batches/{queued}", 10),
-    "GET /v1/files, 100": ("/v1/files?limit=100", 6),
-    "GET /v1/files, 100 of one purpose": ("/v1/files?limit=100&purpose=batch", 6),
-    "GET /v1/files, deep page": ("/v1/files?limit=100&after={deep_file}", 7),
-    "GET /v1/files, oldest first": ("/v1/files?limit=100&order=asc", 6),
-    "GET /v1/files/{id}": ("/v1/files/{file}", 6),
-    "GET /v1/files/{id}/content, small": ("/v1/files/{output}/content", 10),
-    "GET /v1/models": ("/v1/models", 6),
-    "GET /v1/models/{id}": ("/v1/models/{model}", 6),
+    "GET /v1/files, 100": ("/v1/files?limit=100", 4),
+    "GET /v1/files, 100 of one purpose": ("/v1/files?limit=100&purpose=batch", 4),
+    "GET /v1/files, deep page": ("/v1/files?limit=100&after={deep_file}", 5),
+    "GET /v1/files, oldest first": ("/v1/files?limit=100&order=asc", 4),
+    "GET /v1/files/{id}": ("/v1/files/{file}", 4),
+    "GET /v1/files/{id}/content, small": ("/v1/files/{output}/content", 6),
+    "GET /v1/models": ("/v1/models", 4),
+    "GET /v1/models/{id}": ("/v1/models/{model}", 4),
 }
 _NOBODY = {
-    "/health": ("/health", 12),
+    "/health": ("/health", 7),
     "/healthz": ("/healthz", 0),
     "/readyz": ("/readyz", 16),
     "Sign in": ("/login", 0),
@@ -209,12 +221,12 @@ _ADMIN_TABLES = {
 REQUESTS: list[Ask] = [
     *_all(MEMBER, _PAGES),
     *_all(VIEWER, _VIEWER_PAGES),
-    Ask(name="Home of an administrator", path="/", queries=30, by=ADMIN),
-    Ask(name="Batches of an administrator", path="/batches", queries=20, by=ADMIN),
+    Ask(name="Home of an administrator", path="/", queries=24, by=ADMIN),
+    Ask(name="Batches of an administrator", path="/batches", queries=13, by=ADMIN),
     *_all(KEY, _API),
     *_all(NOBODY, _NOBODY),
-    Ask(name="/metrics", path="/metrics", queries=40, by=NOBODY, pause_s=2.1),
-    *_all(ADMIN, {f"Admin: {name}": (f"/admin/{at}", 20) for name, at in _ADMIN_TABLES.items()}),
+    Ask(name="/metrics", path="/metrics", queries=18, by=NOBODY, pause_s=2.1),
+    *_all(ADMIN, {f"Admin: {name}": (f"/admin/{at}", 7) for name, at in _ADMIN_TABLES.items()}),
 ]
 
 
@@ -227,7 +239,8 @@ def find_subjects(project: Project) -> dict[str, str]:
     running = _first(ours.filter(pk__in=at_work).order_by("-total"))
     small = _first(done.filter(failed=0).order_by("total", "-pk"))
     queued = ours.filter(state=BatchState.IN_PROGRESS, last_seq=0, paused_at=None)
-    deep = _deep(ours.order_by("-created_at", "-pk"))
+    newest = ours.order_by("-created_at", "-pk")
+    deep = _deep(newest)
     deep_lines = _deep(ours.order_by("-total", "-pk"))
     lines = BatchRequest.objects.filter(batch=huge, position=huge.total // 2)
     assert small.output_file is not None
@@ -247,7 +260,7 @@ def find_subjects(project: Project) -> dict[str, str]:
         "model": quote(small.model_name),
         "model_part": quote(small.model_name[:4]),
         "project": quote(project.name),
-        "next": _cursor(_nth(ours.order_by("-created_at", "-pk"), 49)),
+        "next": _cursor(_nth(newest, paging.PAGE_BATCHES - 1)),
         "deep": _cursor(deep),
         "deep_lines": f"{deep_lines.total}.{deep_lines.pk}",
         "deep_tokens": f"{small.input_tokens + small.output_tokens}.{small.pk}",

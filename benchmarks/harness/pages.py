@@ -74,8 +74,8 @@ def main() -> None:
     with Stack(args.folder, models={}, env=env, keep=True) as stack:
         with psycopg.connect(stack.database_url, autocommit=True) as connection:
             samples.bring_up_to_now(connection)
-        stack.start_web()
         with _beating(stack.database_url):
+            stack.start_web()
             figures = list(measure(stack, times=args.times, only=args.only))
     if args.json:
         found = [{**asdict(figure), "held": figure.held} for figure in figures]
@@ -102,7 +102,7 @@ def measure(stack: Stack, *, times: int, only: str) -> Iterator[Figure]:
         if only.lower() not in ask.name.lower():
             continue
         address = ask.address({**subjects, **find_cursors(subjects)})
-        queries = askers.count_queries(ask.by, address)
+        _, queries = askers.count_queries(ask.by, address)
         took_ms, status, size = _time(
             connection, address, askers.headers(ask.by), times=times, pause_s=ask.pause_s
         )

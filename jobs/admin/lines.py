@@ -8,19 +8,20 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from jobs.admin.readonly import EstimatingPaginator, FoundExactly, ReadOnlyAdmin
+from jobs.admin.readonly import EstimatingPaginator, ReadOnlyAdmin
 from jobs.admin.shown import without_deleted
-from jobs.models import BatchEvent, BatchRequest, BatchResponse, Chunk, Suspect
+from jobs.models import Batch, BatchEvent, BatchRequest, BatchResponse, Chunk, Suspect
 
 
-class OfBatchAdmin(FoundExactly, ReadOnlyAdmin):
+class OfBatchAdmin(ReadOnlyAdmin):
     """Rows of a batch, found by the id of the batch: any other search would read the table."""
 
     paginator = EstimatingPaginator
-    found_by = ("batch__public_id",)
+    search_fields = ("batch__public_id",)
     search_help_text = "The whole id of a batch"
     list_select_related: ClassVar[tuple[str, ...]] = ("batch",)
-    ordering = ("-pk",)
+    # Each in an order that an index has, of one batch as of all.
+    ordering = ("-batch", "-pk")
     # Not read for the list, since they may be large.
     large: tuple[str, ...] = ()
 
@@ -30,10 +31,20 @@ class OfBatchAdmin(FoundExactly, ReadOnlyAdmin):
         is_list = match is not None and (match.url_name or "").endswith("_changelist")
         return rows.defer(*self.large) if is_list else rows
 
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        # By its key: of a batch that it does not know the planner expects a handful of rows.
+        if not (term := search_term.strip()):
+            return queryset, False
+        found = Batch.objects.filter(public_id=term).values_list("pk", flat=True).first()
+        return queryset.filter(batch=found), False
+
 
 @admin.register(BatchRequest)
 class BatchRequestAdmin(OfBatchAdmin):
     list_display = ("custom_id", "batch", "line", "position")
+    ordering = ("-batch", "-position")
     fields = ("batch", "line", "position", "custom_id", "prompt_text", "body_text")
     readonly_fields = ("body_text",)
     large = ("body", "prompt_text")
@@ -57,6 +68,7 @@ class BatchResponseAdmin(OfBatchAdmin):
         "created_at",
     )
     list_select_related = ("batch", "request")
+    ordering = ("-batch", "-seq")
     exclude = ("body",)
     readonly_fields = ("body_text",)
     large = ("body", "text", "request__body", "request__prompt_text")
@@ -78,6 +90,7 @@ class ChunkAdmin(OfBatchAdmin):
         "attempt",
     )
     list_select_related = ("batch", "owner__worker")
+    ordering = ("-batch", "-first_position")
 
 
 @admin.register(Suspect)

@@ -8,6 +8,9 @@ from django.db.models import Q
 from jobs.models.batches import Batch
 from jobs.models.fleet import Lane
 
+# As chat and as responses name an answer that reached its limit of tokens.
+CUT_REASONS = ("length", "incomplete")
+
 
 class BatchRequest(models.Model):
     """One line of the input; never updated.
@@ -17,7 +20,11 @@ class BatchRequest(models.Model):
     whatever the model.
     """
 
-    batch = models.ForeignKey(Batch, on_delete=models.CASCADE, related_name="requests")
+    # Both unique indexes begin with the batch; one on it alone would only cost every line more,
+    # and mislead the planner where a line of a large batch is looked for.
+    batch = models.ForeignKey(
+        Batch, on_delete=models.CASCADE, related_name="requests", db_index=False
+    )
     line = models.PositiveIntegerField()
     position = models.PositiveIntegerField()
     custom_id = models.CharField(max_length=512)
@@ -66,7 +73,11 @@ class BatchResponse(models.Model):
         BatchRequest, on_delete=models.CASCADE, primary_key=True, db_constraint=False
     )
     batch = models.ForeignKey(
-        Batch, on_delete=models.CASCADE, related_name="responses", db_constraint=False
+        Batch,
+        on_delete=models.CASCADE,
+        related_name="responses",
+        db_constraint=False,
+        db_index=False,
     )
     seq = models.BigIntegerField()
     ok = models.BooleanField()
@@ -99,7 +110,7 @@ class BatchResponse(models.Model):
             models.Index(
                 fields=["batch", "request"],
                 name="response_cut",
-                condition=Q(finish_reason="length"),
+                condition=Q(finish_reason__in=CUT_REASONS),
             ),
         ]
 

@@ -35,6 +35,7 @@ def create_from_table(
     """
     reader = TableReader(
         template=template,
+        max_rows=settings.MAX_LINES,
         max_findings=settings.MAX_FINDINGS,
         max_line_bytes=settings.MAX_LINE_BYTES,
     )

@@ -87,6 +87,13 @@ def roughly(seconds: float) -> str:
     return duration(max(step, round(seconds / step) * step))
 
 
+@register.filter
+def roughly_to(low_s: float, high_s: float) -> str:
+    """Write the band of an estimate: ≈ 5 min to 7 min; one figure where it is no wider."""
+    low, high = roughly(low_s), roughly(high_s)
+    return f"≈ {low}" if low == high else f"≈ {low} to {high}"
+
+
 @register.simple_tag
 def moment(value: datetime | None) -> SafeString:
     """Write a time; the page turns it into a relative one, with the absolute one on hover."""

@@ -14,7 +14,7 @@ from django.views.decorators.http import require_GET
 
 from jobs.models import Batch, BatchRequest
 from jobs.views.access import access_batch
-from jobs.views.lines import SHOW, lines_of
+from jobs.views.lines import SHOW, line_at, lines_of
 
 PAGE_LINES = 25
 CLAMP_CHARS = 500
@@ -98,11 +98,7 @@ def line_text(request: HttpRequest, public_id: str, position: str, part: str) ->
     column = _TEXTS[part]
     if part != "prompt" and is_hidden(batch, ok=part == "answer"):
         raise Http404("The file in which this stands was deleted, or has expired.")
-    text = (
-        BatchRequest.objects.filter(batch=batch, position=int(position))
-        .values_list(column, flat=True)
-        .first()
-    )
+    text = line_at(batch, int(position)).values_list(column, flat=True).first()
     if text is None:
         raise Http404("There is no such text.")
     short = "short" in request.GET

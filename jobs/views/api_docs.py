@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shlex
 from typing import Any
 
 from django.conf import settings
@@ -11,50 +9,24 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from jobs.models import ServedModel
 from jobs.services.batches import completion_windows, endpoints
 from jobs.services.limits import default_limits
-from jobs.services.projects import DEFAULT_PROJECT
-from jobs.views.access import projects_to_submit_to
+from jobs.views.first_steps import first_steps
 
 
 @require_safe
 def api_docs(request: HttpRequest) -> HttpResponse:
-    """Show it to everybody, like the schema; names of models and projects only to who may know."""
-    known = request.user.is_authenticated
-    model = _model() if known else None
+    """Show it to everybody, like the schema, which names no model and no project."""
     return render(
         request,
         "jobs/api_docs.html",
         {
-            "known": known,
-            "base_url": request.build_absolute_uri("/v1"),
-            "model": model,
-            # As a JSON string, which is one of Python's and of JavaScript's as well.
-            "model_string": json.dumps(model or "MODEL"),
-            "key_command": _key_command(request) if known else _command(""),
+            **first_steps(request),
             "endpoints": endpoints(),
             "windows": list(completion_windows()),
             "limits": _limits(),
         },
     )
-
-
-def _model() -> str | None:
-    models = ServedModel.objects.filter(enabled=True).order_by("pk")
-    return models.values_list("name", flat=True).first()
-
-
-def _key_command(request: HttpRequest) -> str:
-    names = list(projects_to_submit_to(request.user).values_list("name", flat=True)[:100])
-    if not names or DEFAULT_PROJECT in names:
-        return _command("")
-    # With a key of the default project, this person would not see the batch.
-    return _command(f" --project {shlex.quote(names[0])}")
-
-
-def _command(options: str) -> str:
-    return f"export OPENAI_API_KEY=$(.venv/bin/python manage.py createapikey first{options})"
 
 
 def _limits() -> list[tuple[str, int | None, str]]:

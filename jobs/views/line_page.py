@@ -10,11 +10,11 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
-from jobs.models import Batch, BatchRequest
+from jobs.models import Batch
 from jobs.reading import read_request, read_response
 from jobs.views.access import access_batch
 from jobs.views.answers import is_hidden
-from jobs.views.lines import SHOW, lines_of
+from jobs.views.lines import SHOW, line_at, lines_of
 from jobs.views.live import live_fragment
 
 # Larger bodies are not taken apart for a page; their text as kept is shown instead.
@@ -35,8 +35,7 @@ def line_page_live(request: HttpRequest, public_id: str, position: str) -> HttpR
 
 def _context(request: HttpRequest, public_id: str, position: int) -> dict[str, Any]:
     batch = access_batch(request.user, public_id)
-    lines = BatchRequest.objects.filter(batch=batch, position=position)
-    line = lines.select_related("batchresponse").first()
+    line = line_at(batch, position).select_related("batchresponse").first()
     if line is None:
         raise Http404("There is no such line.")
     response = getattr(line, "batchresponse", None)

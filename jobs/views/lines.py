@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from django.db.models import Q, QuerySet
+from django.db.models import Min, Q, QuerySet
 
-from jobs.models import Batch, BatchRequest
+from jobs.models import Batch, BatchRequest, Chunk
+from jobs.models.lines import CUT_REASONS
+from jobs.states import ChunkState
 
 # What becomes of a line: the word of the chip, and the condition.
 SHOW: dict[str, tuple[str, Q]] = {
     "answered": ("answered", Q(batchresponse__ok=True)),
     "errors": ("errors", Q(batchresponse__ok=False)),
-    # As chat and as responses name it.
-    "cut": ("cut", Q(batchresponse__finish_reason__in=("length", "incomplete"))),
+    "cut": ("cut", Q(batchresponse__finish_reason__in=CUT_REASONS)),
     "open": ("not answered", Q(batchresponse__isnull=True)),
 }
 CUSTOM_ID_MAX = 512
@@ -20,7 +21,21 @@ CUSTOM_ID_MAX = 512
 def lines_of(batch: Batch, show: str) -> QuerySet[BatchRequest]:
     """Return the lines of a batch that `show` names; all, if it names nothing."""
     lines = BatchRequest.objects.filter(batch=batch)
+    if show == "open":
+        lines = _perhaps_open(lines, batch)
     return lines.filter(SHOW[show][1]) if show in SHOW else lines
+
+
+def _perhaps_open(lines: QuerySet[BatchRequest], batch: Batch) -> QuerySet[BatchRequest]:
+    """Leave out the lines before the first chunk that is not done: all of them are answered.
+
+    Nobody has to be walked past a hundred thousand answers to the ten lines that are left.
+    """
+    if batch.answered >= batch.total:
+        return lines.none()
+    to_do = Chunk.objects.filter(batch=batch).exclude(state=ChunkState.DONE)
+    first = to_do.aggregate(first=Min("first_position"))["first"]
+    return lines.filter(position__gte=first) if first is not None else lines
 
 
 def find_line(batch: Batch, custom_id: str) -> int | None:
@@ -28,4 +43,13 @@ def find_line(batch: Batch, custom_id: str) -> int | None:
     if "\0" in custom_id or len(custom_id) > CUSTOM_ID_MAX:
         return None
     found = BatchRequest.objects.filter(batch=batch, custom_id=custom_id)
-    return found.values_list("position", flat=True).first()
+    return found.order_by("custom_id").values_list("position", flat=True).first()
+
+
+def line_at(batch: Batch, position: int) -> QuerySet[BatchRequest]:
+    """Return the line at a position, in an order that its unique index has.
+
+    `first()` would put it into that of the primary key, along which the database may then look
+    for it, through the lines of all batches.
+    """
+    return BatchRequest.objects.filter(batch=batch, position=position).order_by("position")

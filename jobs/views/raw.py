@@ -12,11 +12,11 @@ from django.shortcuts import render
 from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_GET
 
-from jobs.models import BatchRequest
 from jobs.objects import batch_object
 from jobs.services.waiting import waiting_for
 from jobs.views.access import access_batch
 from jobs.views.answers import is_hidden
+from jobs.views.lines import line_at
 
 SHOWN_MAX = 100_000
 
@@ -50,9 +50,8 @@ def batch_raw(request: HttpRequest, public_id: str) -> HttpResponse:
 def line_raw(request: HttpRequest, public_id: str, position: str, part: str) -> HttpResponse:
     """Show the body of a line's request or response, or send it as a file with `?download`."""
     batch = access_batch(request.user, public_id)
-    lines = BatchRequest.objects.filter(batch=batch, position=int(position))
     columns = ("body", "batchresponse__ok", "batchresponse__body")
-    row = lines.values_list(*columns).first()
+    row = line_at(batch, int(position)).values_list(*columns).first()
     if row is None:
         raise Http404("There is no such line.")
     body, ok, answer = row

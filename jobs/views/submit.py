@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import PurePath
 from typing import Any
 
@@ -126,9 +127,11 @@ def _wants_json(request: HttpRequest) -> bool:
 
 
 def _context(request: HttpRequest, projects: list[Project]) -> dict[str, Any]:
+    models = sorted(names_of_models())
     return {
         "projects": projects,
-        "models": sorted(names_of_models()),
+        "models": models,
+        "model_string": json.dumps(models[0] if models else "MODEL"),
         "given": {},
         "max_bytes": settings.MAX_FILE_BYTES,
         "max_lines": settings.MAX_LINES,

@@ -9,6 +9,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from jobs.models import Batch
+from jobs.services.fleet import any_worker_alive
 from monitoring.access import unauthorised, visible_projects
 from monitoring.eta import estimate_work
 from monitoring.series import BadQuery, read_query, read_series
@@ -52,6 +53,9 @@ def estimate_view(request: HttpRequest) -> HttpResponse:
     estimate = estimate_work(
         model_name=model_name, requests=int(numbers[0]), tokens=int(numbers[1])
     )
-    return render(
-        request, "monitoring/_estimate.html", {"estimate": estimate, "model_name": model_name}
-    )
+    context = {
+        "estimate": estimate,
+        "model_name": model_name,
+        "has_worker": any_worker_alive(),
+    }
+    return render(request, "monitoring/_estimate.html", context)

@@ -20,11 +20,16 @@
       button.disabled = false;
     }
   });
+  // The time is told by another part of the server, which the page does not wait for.
   for (const box of document.querySelectorAll("[data-estimate]")) {
     const { estimate, model, requests, tokens } = box.dataset;
     fetch(`${estimate}?${new URLSearchParams({ model, requests, tokens })}`)
-      .then(async (answer) => { if (answer.ok) box.innerHTML = await answer.text(); })
-      .catch(() => {});
+      .then(async (answer) => {
+        if (!answer.ok) return;
+        box.innerHTML = await answer.text();
+        box.hidden = false;
+      })
+      .catch(() => {}); // then there is none
   }
 
   function startForm() {

@@ -60,15 +60,25 @@ def test_minutes_and_quarters_are_means_and_nulls_count_for_nothing():
     quarter = _minute(0).replace(minute=_minute(0).minute // 15 * 15) - timedelta(minutes=15)
     for second, cpu in ((0, 10.0), (2, None), (58, 30.0), (60, 100.0), (118, None)):
         _sample(series, quarter + timedelta(seconds=second), cpu)
-    # One more where the quarter was the last of four hours.
-    assert roll_up(series_ids=[series.pk]) in (3, 4)
-    rows = series.samples.filter(step_s__in=(Step.MINUTE, Step.QUARTER)).order_by("step_s", "at")
+    roll_up(series_ids=[series.pk])
+    rows = series.samples.filter(step_s__in=(60, 900)).order_by("step_s", "at")
     assert [(row.step_s, row.at, row.values[0]) for row in rows] == [
         (60, quarter, 20.0),
         (60, quarter + timedelta(minutes=1), 100.0),
         (900, quarter, 60.0),
     ]
     assert roll_up(series_ids=[series.pk]) == 0
+
+
+def test_four_hours_are_the_means_of_their_quarters():
+    series = _host()
+    now_s = timezone.now().timestamp()
+    start = datetime.fromtimestamp((now_s // 14_400 - 1) * 14_400, tz=UTC)
+    for quarter, cpu in ((0, 10.0), (1, 30.0), (15, None), (16, 99.0)):
+        _sample(series, start + quarter * timedelta(minutes=15), cpu, Step.QUARTER)
+    roll_up(series_ids=[series.pk])
+    (row,) = series.samples.filter(step_s=Step.FOUR_HOURS)
+    assert (row.at, row.values[0]) == (start, 20.0)
 
 
 def test_what_is_not_over_is_not_rolled_up_and_a_minute_without_a_value_is_a_gap():

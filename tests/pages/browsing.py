@@ -8,10 +8,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from axe_playwright_python.sync_playwright import Axe
-from django.contrib.auth.models import User
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from jobs.services.login_links import create_login_token
 from vbatch_site.setup.debian import CHROMIUM, find_chromium
 
 FLAGS = [
@@ -37,15 +35,6 @@ def started_browser() -> Iterator[Browser]:
         yield chromium
         chromium.close()
     del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]
-
-
-@contextmanager
-def opened(browser: Browser, server: Any, person: User, **options: Any) -> Iterator[Page]:
-    """Open a page of this person's; see `opened_at`."""
-    person.refresh_from_db()
-    token = create_login_token(user=person)
-    with opened_at(browser, server.url, token, **options) as page:
-        yield page
 
 
 @contextmanager

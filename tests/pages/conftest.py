@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from jobs.models import Project, Role
+from jobs.services.login_links import create_login_token
 from jobs.services.projects import get_project
 from tests.cast import make_person
 
@@ -28,6 +30,15 @@ def _client(person: User) -> Client:
     client = Client()
     client.force_login(person)
     return client
+
+
+@pytest.fixture
+def own_files(settings, tmp_path) -> Path:
+    """The folder in which this test's files are stored, and nobody else's."""
+    settings.FILES_DIR = settings.MEDIA_ROOT = tmp_path / "files"
+    settings.FILE_UPLOAD_TEMP_DIR = tmp_path / "files" / "incoming"
+    settings.FILE_UPLOAD_TEMP_DIR.mkdir(parents=True)
+    return tmp_path / "files"
 
 
 @pytest.fixture
@@ -58,6 +69,10 @@ def browser() -> Iterator[Any]:
 @pytest.fixture
 def open_page(browser, live_server, member) -> Callable[..., Any]:
     """Open a page in a real browser, logged in as the member."""
-    from tests.pages.browsing import opened
+    from tests.pages.browsing import opened_at
 
-    return lambda **options: opened(browser, live_server, member, **options)
+    def opened(**options: Any) -> Any:
+        member.refresh_from_db()
+        return opened_at(browser, live_server.url, create_login_token(user=member), **options)
+
+    return opened

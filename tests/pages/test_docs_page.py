@@ -11,7 +11,9 @@ import sys
 import threading
 import time
 from html import unescape
+from pathlib import Path
 
+import playwright
 import pytest
 from django.db import connection
 from django.test import Client
@@ -67,23 +69,22 @@ def test_it_names_this_server_its_model_its_project_and_its_limits(page, project
     assert [json.loads(one)["body"]["model"] for one in requests] == ['odd "name" <é>'] * 2
 
 
-def test_javascript_is_javascript(page, tmp_path):
-    node = shutil.which("node")
-    code = _code(page.get("/docs").content.decode(), "javascript-send")
-    assert "client.batches.create" in code
-    if node is None:
-        return
-    (tmp_path / "first.mjs").write_text(code)
-    done = subprocess.run([node, "--check", tmp_path / "first.mjs"], capture_output=True)
-    assert done.returncode == 0, done.stderr.decode()
+@pytest.mark.parametrize("address", ["/", "/batches"])
+def test_a_page_without_batches_shows_the_same_commands(page, address):
+    get_model()
+    docs, empty = (page.get(one).content.decode() for one in ("/docs", address))
+    assert _code(empty, "curl-send") == _code(docs, "curl-send")
+
+
+def test_the_line_that_submit_shows_is_the_first_of_the_quick_start(page):
+    get_model()
+    line = _code(page.get("/submit").content.decode(), "example-line")
+    assert line in _code(page.get("/docs").content.decode(), "curl-send").splitlines()
 
 
 @pytest.fixture
-def shown(live_server, page, project, tmp_path, settings):
+def shown(live_server, page, project, own_files):
     """Return the page as this live server shows it, and what its programs find around them."""
-    settings.FILES_DIR = settings.MEDIA_ROOT = tmp_path / "files"
-    settings.FILE_UPLOAD_TEMP_DIR = tmp_path / "files" / "incoming"
-    settings.FILE_UPLOAD_TEMP_DIR.mkdir(parents=True)
     get_model()
     host, _, port = live_server.url.removeprefix("http://").partition(":")
     html = page.get("/docs", SERVER_NAME=host, SERVER_PORT=port).content.decode()
@@ -105,12 +106,10 @@ def _answer_what_comes() -> Batch:
     return batch
 
 
-@pytest.mark.django_db(transaction=True)
-def test_the_python_quick_start_works(shown, tmp_path):
-    html, environ = shown
-    program = [sys.executable, "-c", _code(html, "python-send")]
+def _run(program: list[str], environ: dict[str, str], folder: Path) -> tuple[Batch, list[str]]:
+    """Run a program that waits for its batch; return that, and the lines that it printed."""
     running = subprocess.Popen(
-        program, cwd=tmp_path, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        program, cwd=folder, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     try:
         batch = _answer_what_comes()
@@ -118,8 +117,31 @@ def test_the_python_quick_start_works(shown, tmp_path):
     finally:
         running.kill()
     assert running.returncode == 0, errors.decode()
-    assert batch.public_id in out.decode()
-    assert out.decode().splitlines()[-2:] == ["sky to sky", "sea to sea"]
+    return batch, out.decode().splitlines()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_python_quick_start_works(shown, tmp_path):
+    html, environ = shown
+    batch, out = _run([sys.executable, "-c", _code(html, "python-send")], environ, tmp_path)
+    assert out[0] == batch.public_id
+    assert out[-2:] == ["sky to sky", "sea to sea"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_javascript_quick_start_works(shown, tmp_path):
+    """With a client that makes the same calls as the npm package, which tests do not install."""
+    html, environ = shown
+    package = tmp_path / "node_modules" / "openai"
+    package.mkdir(parents=True)
+    shutil.copy(Path(__file__).with_name("openai_client.mjs"), package / "index.mjs")
+    (package / "package.json").write_text('{"name": "openai", "exports": "./index.mjs"}')
+    (tmp_path / "first.mjs").write_text(_code(html, "javascript-send"))
+    # Playwright brings a node of its own.
+    node = Path(playwright.__file__).parent / "driver" / "node"
+    batch, out = _run([str(node), "first.mjs"], environ, tmp_path)
+    assert out[0] == batch.public_id
+    assert out[-2:] == ["sky to sky", "sea to sea"]
 
 
 @pytest.mark.django_db(transaction=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from html import unescape
 
 import pytest
 from django.db.models.functions import Now
@@ -24,10 +25,15 @@ def _tile(html: str, label: str) -> str:
 
 def test_a_newcomer_gets_steps_that_work_here(page):
     get_model()
-    html = page.get("/").content.decode()
+    html = unescape(page.get("/").content.decode())
     assert "createapikey first --project ours" in html
+    assert 'href="/submit">submit a file' in html
     assert "OPENAI_BASE_URL=http://testserver/v1" in html and '"model": "small"' in html
     assert "no worker has ever run" in html
+
+
+def test_a_viewer_is_not_sent_where_only_members_may_go(viewer_page):
+    assert "submit a file" not in viewer_page.get("/").content.decode()
 
 
 def test_what_runs_shows_its_speed_and_when_it_may_end(page, project):

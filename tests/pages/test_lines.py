@@ -8,8 +8,9 @@ import re
 import pytest
 from django.utils import timezone
 
-from jobs.models import BatchRequest, BatchResponse, StoredFile
+from jobs.models import BatchRequest, BatchResponse, Chunk, StoredFile
 from jobs.reading import TEXT_MAX, read_request, read_response
+from jobs.states import ChunkState
 from jobs.views import raw
 from tests.cast import make_batch
 
@@ -45,6 +46,18 @@ def test_chips_show_the_lines_that_they_name(page, project, show, positions):
     BatchResponse.objects.filter(batch=batch, seq=2).update(finish_reason="length")
     html = page.get(f"/batches/{batch.public_id}", {"show": show}).content.decode()
     assert re.findall(KEYS, html) == positions
+
+
+def test_lines_that_are_not_answered_are_found_behind_chunks_that_are_done(page, project):
+    batch = make_batch(project=project, texts=["a", "b", "c"], open_lines=3)
+    for first, state in ((0, ChunkState.DONE), (2, ChunkState.OPEN), (4, ChunkState.OPEN)):
+        Chunk.objects.create(
+            batch=batch, first_position=first, last_position=first + 1, state=state
+        )
+    html = page.get(f"/batches/{batch.public_id}", {"show": "open"}).content.decode()
+    assert re.findall(KEYS, html) == ["3", "4", "5"]
+    line = page.get(f"/batches/{batch.public_id}/lines/4", {"show": "open"})
+    assert (line.context["previous"], line.context["next"]) == (3, 5)
 
 
 def test_a_line_is_found_by_its_custom_id_and_only_in_its_batch(page, project):

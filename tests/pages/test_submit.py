@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from html import unescape
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
@@ -14,18 +13,15 @@ from django.test import Client
 from jobs.models import Batch, Membership, Role, StoredFile
 from jobs.services.batches import BatchOrder, create_batch
 from jobs.services.projects import get_project
-from jobs.services.stored_bytes import open_bytes
 from jobs.tasks import validate
 from jobs.views import receiving
 from tests.cast import get_model, make_person
 from tests.input_lines import good
+from tests.pages.submitting import html_of, send, send_table
 
 
 @pytest.fixture(autouse=True)
-def _own_folders(settings, tmp_path, db):
-    settings.FILES_DIR = settings.MEDIA_ROOT = tmp_path / "files"
-    settings.FILE_UPLOAD_TEMP_DIR = tmp_path / "files" / "incoming"
-    settings.FILE_UPLOAD_TEMP_DIR.mkdir(parents=True)
+def _served(own_files, db):
     get_model()
 
 
@@ -33,26 +29,11 @@ def _lines(count: int) -> bytes:
     return b"".join(good(f"line-{number}") + b"\n" for number in range(count))
 
 
-def _send(page: Client, project, content: bytes, name: str = "in.jsonl", **fields):
-    form = {"project": project.pk, "file": SimpleUploadedFile(name, content), **fields}
-    return page.post("/submit", {"complete": "1", **form})
-
-
-def _send_table(page: Client, project, table: str | bytes, **fields):
-    content = table if isinstance(table, bytes) else table.encode()
-    given = {"user": "Say {text}", "model": "small", **fields}
-    return _send(page, project, content, "table.csv", **given)
-
-
 def _review(page: Client, project, content: bytes, **fields) -> tuple[str, str]:
     """Send a file and return the address that shows it, with its page."""
-    response = _send(page, project, content, **fields)
+    response = send(page, project, content, **fields)
     assert response.status_code == 302, response.content.decode()
-    return response["Location"], _html(page.get(response["Location"]))
-
-
-def _html(response) -> str:
-    return unescape(response.content.decode())
+    return response["Location"], html_of(page.get(response["Location"]))
 
 
 def _facts(html: str) -> str:
@@ -81,7 +62,7 @@ def test_a_file_is_stored_read_and_shown_and_no_batch_made(page, project):
     stored = StoredFile.objects.get()
     assert (stored.project, stored.purpose, stored.filename) == (project, "batch", "in.jsonl")
     assert not Batch.objects.exists()
-    assert _facts(_html(page.get(address))) == _facts(html)
+    assert _facts(html_of(page.get(address))) == _facts(html)
 
 
 def test_what_it_shows_is_what_the_batch_gets(page, project):
@@ -112,12 +93,12 @@ def test_confirmed_it_becomes_a_batch_once(page, project):
     assert (batch.priority, batch.metadata) == (1, {"team": "search", "run": "7"})
     assert page.post(f"{address}/create", order)["Location"] == first["Location"]
     other = page.post(f"{address}/create", {**order, "priority": "0"})
-    assert other.status_code == 409 and "made a batch already" in _html(other)
+    assert other.status_code == 409 and "made a batch already" in html_of(other)
     assert Batch.objects.count() == 1
     validate(batch.pk)
     batch.refresh_from_db()
     assert (batch.state, batch.total) == ("in_progress", 2)
-    assert batch.public_id in _html(page.get(address))
+    assert batch.public_id in html_of(page.get(address))
 
 
 @pytest.mark.parametrize(
@@ -138,8 +119,8 @@ def test_confirmed_it_becomes_a_batch_once(page, project):
 def test_a_wrong_order_is_said_and_what_was_filled_in_is_kept(page, project, changes, words):
     address, html = _review(page, project, _lines(1))
     response = page.post(f"{address}/create", _order(html, metadata="team: a", **{}) | changes)
-    assert response.status_code == 400 and words in _html(response)
-    assert changes.get("metadata", "team: a") in _html(response)
+    assert response.status_code == 400 and words in html_of(response)
+    assert changes.get("metadata", "team: a") in html_of(response)
     assert not Batch.objects.exists()
 
 
@@ -152,12 +133,12 @@ def test_the_limits_of_the_project_hold(page, project):
     page.post(f"{address}/create", order)
     validate(Batch.objects.get().pk)
     response = page.post(f"{address}/create", {**order, "token": f"page-{'0' * 32}"})
-    assert response.status_code == 429 and "may have 1 at a time" in _html(response)
-    assert "Enqueued request limit reached" in _html(page.get(address))
+    assert response.status_code == 429 and "may have 1 at a time" in html_of(response)
+    assert "Enqueued request limit reached" in html_of(page.get(address))
     project.max_stored_bytes = 10
     project.save()
-    response = _send(page, project, _lines(1))
-    assert response.status_code == 413 and "may take 10 bytes" in _html(response)
+    response = send(page, project, _lines(1))
+    assert response.status_code == 413 and "may take 10 bytes" in html_of(response)
     assert StoredFile.objects.count() == 1
 
 
@@ -174,9 +155,9 @@ def test_the_limits_of_the_project_hold(page, project):
     ],
 )
 def test_what_cannot_be_a_batch_is_refused_with_words(page, project, content, name, words):
-    response = _send(page, project, content, name, user="{text}", model="small")
+    response = send(page, project, content, name, user="{text}", model="small")
     assert response.status_code == 400
-    assert words in _html(response) and "Nothing was stored" in _html(response)
+    assert words in html_of(response) and "Nothing was stored" in html_of(response)
     assert not StoredFile.objects.exists()
 
 
@@ -186,18 +167,18 @@ def test_a_line_that_is_too_long_is_a_finding(page, project, settings):
     _, html = _review(page, project, _lines(1) + long + b"\n" + _lines(1))
     assert 'data-label="Line">2<' in html and "longer than 2,000 bytes" in html
     assert "stands more than once" in html
-    response = _send_table(page, project, f'text\n"{"x" * 3_000}"\n')
-    assert "Line 2: This line is longer than 2,000 bytes" in _html(response)
+    response = send_table(page, project, f'text\n"{"x" * 3_000}"\n')
+    assert "Line 2: This line is longer than 2,000 bytes" in html_of(response)
 
 
 def test_a_large_file_is_refused_and_the_limit_told_before(page, project, settings):
     settings.MAX_FILE_BYTES = 1_000
-    assert 'data-max-bytes="1000"' in _html(page.get("/submit"))
+    assert 'data-max-bytes="1000"' in html_of(page.get("/submit"))
     for content in (b"{" + b"x" * 1_000, b"{" + b"x" * 200_000):
-        response = _send(page, project, content)
-        assert response.status_code == 413 and "at most 1,000 bytes" in _html(response)
-    response = _send_table(page, project, "text\n" + "row\n" * 20, user="{text}" + "long " * 20)
-    assert "larger than 1,000 bytes" in _html(response)
+        response = send(page, project, content)
+        assert response.status_code == 413 and "at most 1,000 bytes" in html_of(response)
+    response = send_table(page, project, "text\n" + "row\n" * 20, user="{text}" + "long " * 20)
+    assert "larger than 1,000 bytes" in html_of(response)
     assert not StoredFile.objects.exists()
     assert list((settings.FILES_DIR / "incoming").iterdir()) == []
 
@@ -205,71 +186,8 @@ def test_a_large_file_is_refused_and_the_limit_told_before(page, project, settin
 def test_an_upload_that_broke_off_is_no_file(page, project, settings):
     form = {"project": project.pk, "file": SimpleUploadedFile("in.jsonl", _lines(2))}
     response = page.post("/submit", form)
-    assert response.status_code == 400 and "broke off" in _html(response)
+    assert response.status_code == 400 and "broke off" in html_of(response)
     assert not StoredFile.objects.exists()
-
-
-def test_a_table_becomes_lines(page, project):
-    table = '\ufeffid;text\na;"one; ""two""\nthree"\n;\n\nb;four {x}\n'
-    response = _send_table(
-        page,
-        project,
-        table,
-        user="Say:\r\n{text} {{braces}}",
-        system="Be brief about {id}.",
-        id_column="id",
-        max_tokens="50",
-        temperature="0",
-    )
-    html = _html(page.get(response["Location"]))
-    assert "in order" in html and "2 empty rows were left out" in html
-    stored = StoredFile.objects.get()
-    assert stored.filename == "table.jsonl"
-    with open_bytes(stored.paths) as file:
-        made = [json.loads(line) for line in file]
-    assert [one["custom_id"] for one in made] == ["a", "b"]
-    assert made[0]["body"] == {
-        "model": "small",
-        "messages": [
-            {"role": "system", "content": "Be brief about a."},
-            {"role": "user", "content": 'Say:\none; "two"\nthree {braces}'},
-        ],
-        "max_tokens": 50,
-        "temperature": 0.0,
-    }
-    assert made[1]["body"]["messages"][1]["content"] == "Say:\nfour {x} {braces}"
-
-
-def test_everything_wrong_with_a_table_is_told_by_line(page, project):
-    table = b'id,text\na,"two\nlines"\na,again\n,none\nx,y,z\nbad,\xff\n'
-    response = _send_table(page, project, table, user="{text} {nothing}", id_column="id")
-    html = _html(response)
-    assert response.status_code == 400 and not StoredFile.objects.exists()
-    told = re.findall(r'(?:data-label="Line">(\d+)|(–))</td><td[^>]*>([^<]*)<', html)
-    assert [(one[0], one[2].partition(".")[0]) for one in told] == [
-        ("", "The user message names {nothing}, which is no column of the table: id, text"),
-        ("4", "The custom_id 'a' stands on line 2 already"),
-        ("5", "The cell in 'id', the custom_id, is empty"),
-        ("6", "This row has 3 cells; the header has 2"),
-        ("7", "This line is not UTF-8 at byte 5"),
-    ]
-    assert "{text} {nothing}</textarea>" in html
-
-
-@pytest.mark.parametrize(
-    ("fields", "words"),
-    [
-        ({"user": ""}, "User message: This field is required"),
-        ({"user": "no column"}, "name no column: write {text}"),
-        ({"model": "unknown"}, "Model: Select a valid choice"),
-        ({"temperature": "nan"}, "Temperature"),
-        ({"max_tokens": "0"}, "Most tokens an answer"),
-        ({"id_column": "no"}, "The column 'no' for the custom_id"),
-    ],
-)
-def test_a_template_that_cannot_be_filled_is_refused(page, project, fields, words):
-    response = _send_table(page, project, "text\na\n", **fields)
-    assert response.status_code == 400 and words in _html(response)
 
 
 def test_a_script_is_answered_in_json(page, project):
@@ -287,19 +205,19 @@ def test_viewers_may_not_and_strangers_see_nothing(page, viewer_page, strange_pa
     address, html = _review(page, project, _lines(1))
     for response in (
         viewer_page.get("/submit"),
-        _send(viewer_page, project, _lines(1)),
+        send(viewer_page, project, _lines(1)),
         viewer_page.get(address),
         viewer_page.post(f"{address}/create", _order(html)),
         viewer_page.post(f"{address}/discard"),
     ):
-        assert response.status_code == 403 and "Viewers of a project cannot" in _html(response)
+        assert response.status_code == 403 and "Viewers of a project cannot" in html_of(response)
     for response in (
         strange_page.get(address),
         strange_page.post(f"{address}/create", _order(html)),
         strange_page.post(f"{address}/discard"),
     ):
         assert response.status_code == 404
-    assert "Choose a project of yours" in _html(_send(strange_page, project, _lines(1)))
+    assert "Choose a project of yours" in html_of(send(strange_page, project, _lines(1)))
     assert StoredFile.objects.count() == 1 and not Batch.objects.exists()
 
 
@@ -308,24 +226,24 @@ def test_only_projects_in_which_one_may_submit_are_offered(page, member, project
     Membership.objects.create(project=seen, user=member, role=Role.VIEWER)
     second = get_project(name="second")
     Membership.objects.create(project=second, user=member, role=Role.OWNER)
-    html = _html(page.get("/submit"))
+    html = html_of(page.get("/submit"))
     assert ">second</option>" in html and "only-seen" not in html
-    assert "Choose a project of yours" in _html(_send(page, seen, _lines(1)))
+    assert "Choose a project of yours" in html_of(send(page, seen, _lines(1)))
 
 
 def test_a_member_of_nothing_is_told_so(client):
     client.force_login(make_person("nobody"))
-    assert "You belong to no project yet" in _html(client.get("/submit"))
+    assert "You belong to no project yet" in html_of(client.get("/submit"))
 
 
 def test_a_form_of_another_site_is_refused(member, project):
     forged = Client(enforce_csrf_checks=True)
     forged.force_login(member)
-    response = _send(forged, project, _lines(1))
+    response = send(forged, project, _lines(1))
     assert response.status_code == 403 and not StoredFile.objects.exists()
     html = forged.get("/submit").content.decode()
     token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', html)[1]
-    done = _send(forged, project, _lines(1), csrfmiddlewaretoken=token)
+    done = send(forged, project, _lines(1), csrfmiddlewaretoken=token)
     assert done.status_code == 302
     assert forged.post(f"{done['Location']}/create").status_code == 403
     assert forged.post(f"{done['Location']}/discard").status_code == 403
@@ -344,13 +262,13 @@ def test_a_file_whose_bytes_are_away_is_said(page, project, settings):
     address, _ = _review(page, project, _lines(1))
     (settings.MEDIA_ROOT / StoredFile.objects.get().paths[0]).unlink()
     response = page.get(address)
-    assert response.status_code == 503 and "cannot be read just now" in _html(response)
+    assert response.status_code == 503 and "cannot be read just now" in html_of(response)
 
 
 def test_what_stands_in_a_file_is_text_and_never_markup(page, project):
     evil = "<script>alert(1)</script>"
     body = good(evil, model=evil, messages=[{"role": "user", "content": evil}])
-    response = _send(page, project, body, f"{evil}.jsonl")
+    response = send(page, project, body, f"{evil}.jsonl")
     html = page.get(response["Location"]).content.decode()
     assert "&lt;script&gt;alert" in html and "<script>alert" not in html
 

@@ -24,10 +24,7 @@ _DROP = """([name, text]) => {
 
 
 @pytest.fixture(autouse=True)
-def _own_folders(settings, tmp_path, db):
-    settings.FILES_DIR = settings.MEDIA_ROOT = tmp_path / "files"
-    settings.FILE_UPLOAD_TEMP_DIR = tmp_path / "files" / "incoming"
-    settings.FILE_UPLOAD_TEMP_DIR.mkdir(parents=True)
+def _served(own_files, db):
     get_model()
 
 

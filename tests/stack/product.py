@@ -176,15 +176,21 @@ class Stack:
     def start_database(self) -> None:
         self.database_url = ensure_db(self.data_dir)
 
-    def start_web(self) -> None:
-        """Start the web server and wait until it answers."""
+    def start_web(self, *, listener: socket.socket | None = None) -> None:
+        """Start the web server and wait until it answers.
+
+        A `listener` is handed over to it as systemd would, and stays open when it stops.
+        """
         if (ROOT / "vbatch_site/management/commands/runweb.py").exists():
             command = [sys.executable, "manage.py", "runweb"]
         else:
             command = [sys.executable, "-m", "gunicorn", "vbatch_site.wsgi"]
             command += ["--worker-class", "gthread", "--workers", "2", "--threads", "8"]
             command += ["--bind", f"127.0.0.1:{self.port}"]
-        self._start("web", command)
+        if listener is not None:
+            hand_over = 'exec 3<&"$1" && shift && LISTEN_FDS=1 LISTEN_PID=$$ exec "$@"'
+            command = ["bash", "-c", hand_over, "bash", str(listener.fileno()), *command]
+        self._start("web", command, kept=listener)
         self.wait(self._web_answers, 60, "the web server to answer")
 
     def _web_answers(self) -> bool:
@@ -219,7 +225,12 @@ class Stack:
         return name in self._started and self._started[name].poll() is None
 
     def _start(
-        self, name: str, command: Sequence[str], env: Mapping[str, str] | None = None
+        self,
+        name: str,
+        command: Sequence[str],
+        env: Mapping[str, str] | None = None,
+        *,
+        kept: socket.socket | None = None,
     ) -> None:
         assert name not in self._started or self._started[name].poll() is not None
         with (self.folder / f"{name}.log").open("ab") as log:
@@ -230,6 +241,7 @@ class Stack:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                pass_fds=() if kept is None else (kept.fileno(),),
                 start_new_session=True,
             )
 

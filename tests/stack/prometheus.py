@@ -25,9 +25,13 @@ _OLD = re.compile(r"(time\(\) - \S+ >) 30\b")
 
 
 class Prometheus:
-    """Runs with the provisioned configuration, quickened; use as a context manager."""
+    """Runs with the provisioned configuration, quickened; use as a context manager.
 
-    def __init__(self, stack: Stack) -> None:
+    It scrapes every `every_s` seconds, and gives a scrape as much time.
+    """
+
+    def __init__(self, stack: Stack, *, every_s: int = 1) -> None:
+        self._every_s = every_s
         self._stack = stack
         self._folder = stack.folder / "prometheus"
         self._url = f"http://127.0.0.1:{free_port()}"
@@ -82,8 +86,8 @@ class Prometheus:
     def _write_configuration(self) -> None:
         found = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text())
         found["global"] = {
-            "scrape_interval": "1s",
-            "scrape_timeout": "1s",
+            "scrape_interval": f"{self._every_s}s",
+            "scrape_timeout": f"{self._every_s}s",
             "evaluation_interval": "1s",
         }
         (job,) = found["scrape_configs"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -250,3 +251,20 @@ def test_a_killed_worker_is_an_alert_until_it_is_back(watched):
     prometheus.wait(
         lambda: not any(prometheus.is_firing(alert) for alert in alerts), 30, "their end"
     )
+
+
+def test_a_restart_behind_a_socket_that_is_kept_leaves_no_gap(make_stack):
+    stack = make_stack()
+    with socket.create_server(("127.0.0.1", stack.port)) as listener:
+        stack.start_web(listener=listener)
+        with Prometheus(stack, every_s=5) as prometheus:
+            assert stack.stop_process("web") == 0
+            stack.start_web(listener=listener)
+            prometheus.wait(
+                lambda: prometheus.value("count_over_time(up[1m])") >= 4, 40, "more scrapes"
+            )
+            for metric in ("up", "vbatch_database_up"):
+                assert prometheus.value(f"min_over_time({metric}[1m])") == 1
+                every = f"count_over_time({metric}[1m]) == on () count_over_time(up[1m])"
+                assert len(prometheus.query(every)) == 1
+        assert stack.stop_process("web") == 0

@@ -31,7 +31,9 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **settings_: Any) -> None:
         self._enter_metrics_folder()
-        self._check_port()
+        # A socket that was handed over (systemd.socket) is listened on already, by whoever did.
+        if os.environ.get("LISTEN_PID") != str(os.getpid()):
+            self._check_port()
         announce("runweb")
         if collect_if_stale():
             self.stdout.write("Static files collected.")
