@@ -10,6 +10,7 @@ from playwright.sync_api import Page, expect
 from jobs.models import Batch, StoredFile
 from tests.cast import get_model
 from tests.input_lines import good
+from tests.pages.browsing import check_accessible
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -34,22 +35,34 @@ def _drop(page: Page, name: str, text: str) -> None:
     page.evaluate(_DROP, [name, text])
 
 
+def _check_both_themes(page: Page) -> None:
+    for theme in ("light", "dark"):
+        # Without motion, since halfway between two themes nothing can be read.
+        page.emulate_media(color_scheme=theme, reduced_motion="reduce")
+        expect(page.locator("html")).to_have_attribute("data-bs-theme", theme)
+        check_accessible(page)
+
+
 def test_a_dropped_file_is_mended_and_confirmed(open_page, live_server, project):
     with open_page() as page:
         page.goto(f"{live_server.url}/batches")
         page.get_by_role("link", name="Submit a batch").click()
+        expect(page).to_have_title(re.compile("Submit a batch"))
         expect(page.get_by_label("User message")).to_be_hidden()
         _drop(page, "night.jsonl", good("a").decode() + "\n" + good("a").decode())
         expect(page.get_by_text("night.jsonl")).to_be_visible()
         page.get_by_role("button", name="Upload and check").click()
         expect(page.get_by_text("not accepted", exact=True)).to_be_visible()
         expect(page.get_by_role("region", name="Errors")).to_contain_text("more than once")
+        _check_both_themes(page)
         page.get_by_role("button", name="Discard this file…").click()
         page.get_by_role("button", name="Discard the file").click()
         expect(page.get_by_text("night.jsonl is deleted")).to_be_visible()
         _drop(page, "night.jsonl", good("a").decode() + "\n" + good("b").decode())
         page.get_by_role("button", name="Upload and check").click()
         expect(page.get_by_text("in order")).to_be_visible()
+        expect(page.get_by_text("no basis yet: no batch of small")).to_be_visible()
+        _check_both_themes(page)
         assert not Batch.objects.exists()
         page.reload()
         page.get_by_label("Priority").select_option("1")
@@ -72,6 +85,7 @@ def test_a_table_that_is_refused_leaves_what_was_filled_in(open_page, live_serve
         page.get_by_role("button", name="Upload and check").click()
         expect(page.get_by_role("alert")).to_contain_text("The column 'no' for the custom_id")
         expect(message).to_have_value("Sum up: {long text}")
+        _check_both_themes(page)
         assert not StoredFile.objects.exists()
         page.get_by_label("Column for custom_id").fill("id")
         page.get_by_role("button", name="Upload and check").click()
@@ -110,6 +124,8 @@ def test_nothing_overflows(open_page, live_server, project, width):
         _check_width(page)
         page.goto(f"{live_server.url}/docs")
         _check_width(page)
+        if width == 390:
+            _check_both_themes(page)
 
 
 def _check_width(page: Page) -> None:
