@@ -12,7 +12,7 @@ from django.db.models import F, Max, QuerySet, Sum
 
 from jobs.models import Batch, Lane, LaneModel
 from jobs.models.batches import PACE_FROM_LINES
-from jobs.services.fleet import alive_since
+from jobs.services.fleet import alive_since, any_worker_alive
 from jobs.states import BatchState, EngineState
 from jobs.templatetags.figures import rounded
 from monitoring.batch_points import Point, read_points
@@ -62,7 +62,8 @@ def estimate_batch(batch: Batch) -> Estimate | None:
     if own is not None:
         return _time_for(left, own)
     past = _past_rate(batch.model_name)
-    if past is None:
+    # Nobody knows when a worker will come.
+    if past is None or not any_worker_alive():
         return None
     before = Batch.objects.filter(
         state=BatchState.IN_PROGRESS, model=batch.model_id, paused_at=None, pk__lt=batch.pk

@@ -131,11 +131,12 @@ def test_before_it_runs_earlier_batches_what_waits_and_the_load_tell():
         )
     make_batch(open_lines=100)
     batch = make_batch(open_lines=100)
+    assert estimate_batch(batch) is None, "nobody knows when a worker will come"
+    _, lane = make_worker()
     estimate = estimate_batch(batch)
     assert estimate is not None
     assert (estimate.low_s, estimate.high_s) == pytest.approx((100, 200))
     assert estimate.basis == "the last 2 batches of this model"
-    _, lane = make_worker()
     LaneModel.objects.create(lane=lane, model=get_model(), load_s=30)
     loaded = estimate_batch(batch)
     assert loaded is not None and loaded.low_s == pytest.approx(130)

@@ -142,6 +142,7 @@ class Command(ActingCommand):
         for path, words in (
             ("/batches", "batches, with their answers"),
             ("/submit", "a batch of your own, from a file"),
+            ("/monitor", "the machine, engines and their logs"),
             ("/admin/", "administration"),
             ("/docs", "the API, with quick starts"),
             ("/", "what runs"),
