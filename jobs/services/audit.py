@@ -37,6 +37,11 @@ def acting(who: Callable[[], Actor]) -> Iterator[None]:
         _who.reset(token)
 
 
+def current_actor() -> Actor:
+    """Return whose deed it is what is done just now."""
+    return _who.get()()
+
+
 def note_deed(
     *,
     action: str,
@@ -51,7 +56,7 @@ def note_deed(
     """
     if not connection.in_atomic_block:
         raise RuntimeError("A deed must be noted in the transaction that does it.")
-    actor = _who.get()()
+    actor = current_actor()
     AuditEntry.objects.create(
         created_at=Now(),
         actor=actor.words[:200],

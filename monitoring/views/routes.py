@@ -8,7 +8,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from monitoring.access import bearer_key, is_near, unauthorised, visible_projects
+from jobs.views.api_access import bearer_key, is_near, unauthorised, visible_projects
 from monitoring.fleet_report import report_fleet
 from monitoring.gpu_report import gpu_report
 from monitoring.health import health, without_database

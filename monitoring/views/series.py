@@ -10,7 +10,7 @@ from django.views.decorators.http import require_safe
 
 from jobs.models import Batch
 from jobs.services.fleet import any_worker_alive
-from monitoring.access import unauthorised, visible_projects
+from jobs.views.api_access import unauthorised, visible_projects
 from monitoring.eta import estimate_work
 from monitoring.series import BadQuery, read_query, read_series
 
