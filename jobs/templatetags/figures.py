@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 
 from django import template
@@ -13,6 +14,7 @@ from jobs.models import Batch
 register = template.Library()
 
 DASH = "–"
+_ISO_TIME = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d):\d\d\+00:00")
 
 
 @register.filter
@@ -119,6 +121,12 @@ def short_id(public_id: str) -> str:
 def spaced(name: str) -> str:
     """Write the name of a state in words: in progress."""
     return name.replace("_", " ")
+
+
+@register.filter
+def plainly(text: str) -> str:
+    """Write a reason as people read it; the API gives it with exact times and code marks."""
+    return _ISO_TIME.sub(r"\1 \2 UTC", text).replace("`", "")
 
 
 @register.filter
