@@ -16,6 +16,9 @@ from vbatch_site.embedded_db import ensure_db
 
 pytestmark = pytest.mark.stack
 
+# Half a minute of work at 40 a second: a dump on a busy machine takes some of it.
+LINES = 1200
+
 
 def manage(stack: Stack, *command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -42,7 +45,7 @@ def test_a_system_saved_in_mid_run_is_restored_and_finishes_its_batch(
     saved = make_stack(models={"toy": {"latency_ms": 200, "engine_args": "--max-num-seqs 8"}})
     saved.start_web()
     saved.start_worker()
-    lines = list(chat_lines(250))
+    lines = list(chat_lines(LINES))
     batch = saved.submit(lines)
     lost = saved.client.files.create(file=("lost.jsonl", b"{}\n"), purpose="batch").id
     kept = saved.client.files.create(file=("kept.jsonl", b'{"a": 1}\n'), purpose="batch").id
@@ -68,7 +71,7 @@ def test_a_system_saved_in_mid_run_is_restored_and_finishes_its_batch(
         saved.data_dir / "secret_key"
     ).read_text()
     state, total, restored, _ = empty.state(batch)
-    assert (state, total) == ("in_progress", 250) and 20 < restored <= answered < 250
+    assert (state, total) == ("in_progress", LINES) and 20 < restored <= answered < LINES
 
     empty.start_web()
     with pytest.raises(openai.NotFoundError):
