@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
 _encode = msgspec.json.Encoder().encode
+# A batch's id has 32 digits; a position has six or, far beyond the limit of lines, more.
+_LINE_ID = re.compile(r"batch_req_([0-9a-f]{32})([0-9a-f]{6,8})")
 
 
 def line_id(batch_public_id: str, position: int) -> str:
     """Return the id of a result line: the same each time it is read."""
     return f"batch_req_{batch_public_id.removeprefix('batch_')}{position:06x}"
+
+
+def line_of_id(identity: str) -> tuple[str, int] | None:
+    """Return the batch's public id and the position that `line_id` made an id of, else None."""
+    found = _LINE_ID.fullmatch(identity)
+    return (f"batch_{found[1]}", int(found[2], 16)) if found else None
 
 
 def result_line(

@@ -12,6 +12,7 @@ urlpatterns = [
     path("v1/", include("jobs.api.urls")),
     path("", include("jobs.api.docs")),
     path("", include("monitoring.urls")),
+    path("", include("curation.urls")),
     path("", include("jobs.urls")),
     re_path(r"^.+/$", without_slash),
 ]

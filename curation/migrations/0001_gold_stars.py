@@ -61,6 +61,8 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('kind', models.CharField(choices=[('starred', 'Starred'), ('changed', 'Changed'), ('unstarred', 'Unstarred'), ('restored', 'Restored')], max_length=10)),
+                ('deed', models.CharField(max_length=32)),
+                ('revision', models.PositiveIntegerField()),
                 ('before', models.JSONField(default=dict)),
                 ('after', models.JSONField(default=dict)),
                 ('actor_name', models.CharField(max_length=200)),
@@ -92,6 +94,10 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name='goldevent',
             index=models.Index(fields=['star', '-id'], name='gold_event_of_star'),
+        ),
+        migrations.AddIndex(
+            model_name='goldevent',
+            index=models.Index(fields=['deed'], name='gold_event_of_deed'),
         ),
         migrations.AddConstraint(
             model_name='goldevent',

@@ -21,6 +21,10 @@ def new_gold_id() -> str:
     return f"gold_{secrets.token_hex(16)}"
 
 
+def new_deed() -> str:
+    return secrets.token_hex(16)
+
+
 class GoldStar(models.Model):
     """A good answer, copied with its prompt and provenance when it was starred.
 
@@ -125,10 +129,14 @@ class GoldEvent(models.Model):
     """What was done to a gold star, by whom; append-only, in the transaction that did it.
 
     `before` holds the old values of the fields that changed, so that a deed can be undone.
+    Events of one deed, such as starring a hundred answers at once, share `deed`; `revision` is
+    the star's after it: what was changed again since is not undone.
     """
 
     star = models.ForeignKey(GoldStar, on_delete=models.CASCADE, related_name="events")
     kind = models.CharField(max_length=10, choices=GoldEventKind)
+    deed = models.CharField(max_length=32)
+    revision = models.PositiveIntegerField()
     before = models.JSONField(default=dict)
     after = models.JSONField(default=dict)
     actor = models.ForeignKey(
@@ -143,7 +151,11 @@ class GoldEvent(models.Model):
                 condition=Q(kind__in=GoldEventKind.values), name="gold_event_kind_known"
             ),
         ]
-        indexes = [models.Index(fields=["star", "-id"], name="gold_event_of_star")]
+        indexes = [
+            models.Index(fields=["star", "-id"], name="gold_event_of_star"),
+            # Undoing a deed.
+            models.Index(fields=["deed"], name="gold_event_of_deed"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.star}: {self.kind}"

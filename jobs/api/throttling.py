@@ -18,6 +18,8 @@ class KeyThrottle(BaseThrottle):
     def allow_request(self, request: Request, view: Any) -> bool:
         raw: Any = request._request
         key: Any = request.auth
+        if key is None:
+            return True  # A person at a page; only keys are limited.
         try:
             raw.allowance = take_request(key=key)
         except TooManyRequests as error:

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, cast
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import ProtectedError, QuerySet
 
 from jobs.models import Batch, Project, ProjectKey, StoredFile
 from jobs.services.audit import note_deed
@@ -17,7 +17,7 @@ DEFAULT_PROJECT = "default"
 
 
 class StillUsed(Exception):
-    """The project holds batches or files."""
+    """The project holds batches, files or gold stars."""
 
 
 def get_project(*, name: str = DEFAULT_PROJECT) -> Project:
@@ -63,14 +63,20 @@ def change_project(*, project: Project, **fields: Any) -> list[Change]:
 
 
 def delete_project(*, project: Project) -> None:
-    """Delete a project with its keys and members; StillUsed unless it is empty."""
+    """Delete a project with its keys and members; StillUsed unless it is empty.
+
+    What other apps keep for ever, such as gold stars, protects its project.
+    """
     with transaction.atomic():
         # Locked whole: nothing can be put into it between the look and the deleting.
         held = Project.objects.select_for_update().get(pk=project.pk)
         if is_used(held):
             raise StillUsed(held.name)
         note_deed(action="project.delete", target=held.name)
-        held.delete()
+        try:
+            held.delete()
+        except ProtectedError as error:
+            raise StillUsed(held.name) from error
 
 
 def is_used(project: Project) -> bool:

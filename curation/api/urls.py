@@ -1,0 +1,12 @@
+"""The addresses of curation under /api; none ends in a slash."""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from curation.api import gold
+
+urlpatterns = [
+    path("gold-star", gold.GoldStarsView.as_view(), name="api-gold-stars"),
+    path("gold-star/<str:gold_id>", gold.GoldStarView.as_view(), name="api-gold-star"),
+]
