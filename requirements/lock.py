@@ -65,8 +65,10 @@ LISTS = (
     List(
         source="dev.in",
         target=HERE / "dev.txt",
+        # trl asks for torch, which is there already, whichever build it is.
+        excludes="cpu-excludes.in",
         after=("gpu.in", "cpu.in", "base.in"),
-        minus=("base.in",),
+        minus=("base.in", "cpu.in"),
     ),
     List(source="models.in", target=HERE / "models.txt", no_deps=True),
 )
