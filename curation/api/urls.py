@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from django.urls import path
 
-from curation.api import gold
+from curation.api import export, gold
 
 urlpatterns = [
     path("gold-star", gold.GoldStarsView.as_view(), name="api-gold-stars"),
     path("gold-star/<str:gold_id>", gold.GoldStarView.as_view(), name="api-gold-star"),
+    path("export-gold-star", export.ExportView.as_view(), name="api-export-gold-star"),
 ]

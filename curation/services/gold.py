@@ -11,10 +11,12 @@ from typing import Any, TypedDict, Unpack
 from django.db import transaction
 from django.utils import timezone
 
+from curation.conversations import NotAnExample, answer_text, read_answer_message, read_object
 from curation.models import GoldEvent, GoldEventKind, GoldStar
 from curation.models.gold import SCORE_MAX, SCORE_MIN, TAG_MAX, TAGS_MAX, new_deed
 from curation.services.provenance import describe_origin
 from jobs.models import BatchResponse
+from jobs.prompts import storable_text
 from jobs.services.audit import current_actor
 
 NOTES_MAX = 20_000
@@ -254,6 +256,7 @@ def _check_can_be_starred(response: BatchResponse) -> None:
 def _copy(response: BatchResponse, fields: dict[str, Any]) -> GoldStar:
     request, batch, actor = response.request, response.batch, current_actor()
     body = bytes(request.body)
+    answer = _whole_answer(response)
     star = GoldStar(
         project_id=batch.project_id,
         response=response,
@@ -268,8 +271,8 @@ def _copy(response: BatchResponse, fields: dict[str, Any]) -> GoldStar:
         response_body=bytes(response.body),
         prompt_text=request.prompt_text,
         prompt_sha256=bytes(request.prompt_sha256),
-        answer_text=response.text,
-        answer_sha256=hashlib.sha256(response.text.encode()).digest(),
+        answer_text=answer,
+        answer_sha256=hashlib.sha256(answer.encode()).digest(),
         finish_reason=response.finish_reason,
         input_tokens=response.input_tokens,
         output_tokens=response.output_tokens,
@@ -281,6 +284,15 @@ def _copy(response: BatchResponse, fields: dict[str, Any]) -> GoldStar:
     )
     _set(star, fields)
     return star
+
+
+def _whole_answer(response: BatchResponse) -> str:
+    """Return the answer's whole text: the response's own is cut at 64 KB."""
+    try:
+        text = answer_text(read_answer_message(read_object(bytes(response.body))))
+    except NotAnExample:
+        text = ""  # No conversation, such as an embedding: it can be kept all the same.
+    return storable_text(text, limit=ANSWER_MAX) or response.text
 
 
 def _values(star: GoldStar) -> dict[str, Any]:

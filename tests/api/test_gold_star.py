@@ -242,3 +242,12 @@ def test_what_is_deleted_or_expired_cannot_be_starred(api, batch):
     response = star(api, batch)
     assert response.status_code == 400
     assert "was deleted, or has expired" in response.json()["error"]["message"]
+
+
+def test_a_long_answer_is_kept_whole(api, lane):
+    batch = api.make(line("long") + b"\n")
+    lane.answer()
+    long = "é" * 100_000
+    body = json.dumps({"choices": [{"message": {"role": "assistant", "content": long}}]})
+    BatchResponse.objects.update(body=body.encode(), text=long[:30_000])
+    assert star(api, batch, "long").json()["answer"] == long
