@@ -84,6 +84,14 @@ def answer_text(message: Message) -> str:
     return "\n".join(f"{call.get('name')}({call.get('arguments')})" for call in calls)
 
 
+def whole_answer(body: bytes, shown: str) -> str:
+    """Return an answer's whole text; `shown`, which is cut at 64 KB, where there is no message."""
+    try:
+        return answer_text(read_answer_message(read_object(body))) or shown
+    except NotAnExample:
+        return shown
+
+
 def _messages(value: Any) -> list[Message]:
     if isinstance(value, str):
         return [{"role": "user", "content": value}]

@@ -18,6 +18,7 @@ from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
 from django.db.models.functions import Now
 from django.utils import timezone
+from django.utils.module_loading import import_string
 from django_q.tasks import async_task
 
 from jobs.cluster_watch import ClusterWatch
@@ -73,6 +74,7 @@ class Supervisor:
         self._beat_at = 0.0
         self._swept_at = 0.0
         self._remains_swept_at = 0.0
+        self._looked_at: dict[str, float] = {}
         self._validated_at = time.monotonic()
 
     def run(self) -> None:
@@ -223,6 +225,12 @@ class Supervisor:
             async_task("jobs.tasks.sweep_remains", cluster=CONTROL)
         if now - self._validated_at >= VALIDATE_AGAIN_S:
             self._call_validation(older_than_s=VALIDATE_AGAIN_S)
+        for task, is_due, every_s in settings.PERIODIC_TASKS:
+            if now - self._looked_at.get(task, float("-inf")) < every_s:
+                continue
+            self._looked_at[task] = now
+            if import_string(is_due)():
+                async_task(task, cluster=CONTROL)
 
     def _call_validation(self, *, older_than_s: float) -> None:
         self._validated_at = time.monotonic()

@@ -26,7 +26,7 @@ from jobs.views.submit import submit
 from jobs.views.submit_review import submit_create, submit_discard, submit_review
 
 BATCH = r"^batches/(?P<public_id>batch_[0-9a-zA-Z]{1,58})"
-_LINE = rf"{BATCH}/lines/(?P<position>[0-9]{{1,9}})"
+LINE = rf"{BATCH}/lines/(?P<position>[0-9]{{1,9}})"
 _INPUT = r"^submit/(?P<file_id>file-[0-9a-zA-Z]{1,58})"
 
 urlpatterns = [
@@ -52,11 +52,11 @@ urlpatterns = [
     re_path(rf"{BATCH}/delete$", batch_delete, name="batch-delete"),
     re_path(rf"{BATCH}/files/(?P<kind>input|output|error)$", batch_file, name="batch-file"),
     re_path(rf"{BATCH}/object$", batch_raw, name="batch-object"),
-    re_path(rf"{_LINE}$", line_page, name="line"),
-    re_path(rf"{_LINE}/live$", line_page_live, name="line-live"),
-    re_path(rf"{_LINE}/raw/(?P<part>request|response)$", line_raw, name="line-raw"),
+    re_path(rf"{LINE}$", line_page, name="line"),
+    re_path(rf"{LINE}/live$", line_page_live, name="line-live"),
+    re_path(rf"{LINE}/raw/(?P<part>request|response)$", line_raw, name="line-raw"),
     re_path(
-        rf"{_LINE}/(?P<part>prompt|answer|error)$",
+        rf"{LINE}/(?P<part>prompt|answer|error)$",
         line_text,
         name="line-text",
     ),

@@ -394,6 +394,16 @@ Q_CLUSTER: dict[str, Any] = {
     "label": "Tasks",
     "ALT_CLUSTERS": {},
 }
+# What the leading worker has done again and again: the task, what says that it is due, and how
+# many seconds lie between two looks. Names, since apps further up the hill are called from jobs.
+PERIODIC_TASKS = [
+    ("curation.tasks.index_responses", "curation.services.search_index.anything_to_index", 2.0),
+    (
+        "curation.tasks.index_every_response",
+        "curation.services.search_index.any_batch_to_index",
+        300.0,
+    ),
+]
 if Q_CLUSTER_NAME != "control":
     # A lane's cluster: one worker, whose task may run for hours.
     Q_CLUSTER["ALT_CLUSTERS"][Q_CLUSTER_NAME] = {

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from django.db.models import QuerySet
 
+from curation.models import ResponseSearch
 from jobs.models import Batch, BatchRequest, Chunk, Lane, Project
 from jobs.states import BatchState, ChunkState
 from jobs.views import paging
@@ -84,6 +85,46 @@ def _list_of_batches() -> dict[str, tuple[str, int]]:
     }
 
 
+def _results() -> dict[str, tuple[str, int]]:
+    """The page of answers and the route beside it, in each of their views."""
+    views = {
+        "": "",
+        ", one batch": "?batch={huge}",
+        ", one batch, failed": "?batch={errors}&status=failed",
+        ", one model": "?model={model}",
+        ", one model, failed": "?model={model}&status=failed",
+        ", failed": "?status=failed",
+        ", cut": "?finish=length",
+        ", an error": "?error=context_length_exceeded",
+        ", a custom_id": "?custom_id={custom_id}",
+        ", last 24 h": "?since=24h",
+        ", longest": "?min_tokens=20000",
+        ", shortest": "?max_tokens=12",
+        ", long ones of a model": "?model={model}&min_tokens=90",
+        ", starred": "?starred=yes",
+        ", not starred": "?starred=no",
+        ", a rating": "?min_rating=7",
+        ", a tag": "?tag=no-such-tag",
+        ", search: a word in each": "?q=answer",
+        ", search: a word in many": "?q=translate",
+        ", search: a phrase": "?q=%22goes+on+for+a+while%22",
+        ", search: a rare word": "?q={custom_id}",
+        ", search: nothing found": "?q=nosuchword",
+        ", search: one word without another": "?q=passage+-while",
+        ", search in a batch": "?batch={huge}&q=passage",
+        ", search in a model, failed": "?model={model}&status=failed&q=explain",
+        ", deep page": "?before={deep_result}",
+        ", search, deep page": "?q=translate&before={deep_result}",
+        ", failed, deep page": "?status=failed&before={deep_result}",
+    }
+    pages = {f"Results{words}": (f"/results{query}", 15) for words, query in views.items()}
+    routes = {
+        f"/api/results{words}": (f"/api/results{query.replace('before', 'after')}", 9)
+        for words, query in views.items()
+    }
+    return {**pages, **routes}
+
+
 # The page of a batch, its live part, its figures and its object; what waits is explained.
 _KINDS = {
     "small": (13, 10, 7, 4),
@@ -112,6 +153,7 @@ _PAGES = {
     "Batches, live": ("/batches/live", 13),
     "Batches, most tokens, live": ("/batches/live?sort=-tokens", 13),
     **{name: cost for kind in _KINDS for name, cost in _batch(kind).items()},
+    **_results(),
     "Answers, huge, middle": ("/batches/{huge}?from={huge_middle}", 15),
     "Answers, huge, end": ("/batches/{huge}?from={huge_end}", 15),
     "Answers, huge, errors": ("/batches/{huge}?show=errors", 14),
@@ -265,6 +307,7 @@ def find_subjects(project: Project) -> dict[str, str]:
         "deep_lines": f"{deep_lines.total}.{deep_lines.pk}",
         "deep_tokens": f"{small.input_tokens + small.output_tokens}.{small.pk}",
         "deep_batch": deep.public_id,
+        "deep_result": str(_deep_result()),
         "deep_file": deep.input_file_public_id,
         "deep_admin_page": str(max(1, Batch.objects.count() * 3 // 4 // 50)),
         "file": small.input_file_public_id,
@@ -297,6 +340,12 @@ def _nth(batches: QuerySet[Batch], place: int) -> Batch:
 
 def _deep(batches: QuerySet[Batch]) -> Batch:
     return _nth(batches, batches.count() * 3 // 4)
+
+
+def _deep_result() -> int:
+    """Return the id of an answer behind three quarters of all."""
+    newest = ResponseSearch.objects.order_by("-pk").values_list("pk", flat=True).first()
+    return (newest or 4) // 4
 
 
 def _cursor(batch: Batch) -> str:

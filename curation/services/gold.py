@@ -11,7 +11,7 @@ from typing import Any, TypedDict, Unpack
 from django.db import transaction
 from django.utils import timezone
 
-from curation.conversations import NotAnExample, answer_text, read_answer_message, read_object
+from curation.conversations import whole_answer
 from curation.models import GoldEvent, GoldEventKind, GoldStar
 from curation.models.gold import SCORE_MAX, SCORE_MIN, TAG_MAX, TAGS_MAX, new_deed
 from curation.services.provenance import describe_origin
@@ -256,7 +256,8 @@ def _check_can_be_starred(response: BatchResponse) -> None:
 def _copy(response: BatchResponse, fields: dict[str, Any]) -> GoldStar:
     request, batch, actor = response.request, response.batch, current_actor()
     body = bytes(request.body)
-    answer = _whole_answer(response)
+    whole = whole_answer(bytes(response.body), response.text)
+    answer = storable_text(whole, limit=ANSWER_MAX)
     star = GoldStar(
         project_id=batch.project_id,
         response=response,
@@ -284,15 +285,6 @@ def _copy(response: BatchResponse, fields: dict[str, Any]) -> GoldStar:
     )
     _set(star, fields)
     return star
-
-
-def _whole_answer(response: BatchResponse) -> str:
-    """Return the answer's whole text: the response's own is cut at 64 KB."""
-    try:
-        text = answer_text(read_answer_message(read_object(bytes(response.body))))
-    except NotAnExample:
-        text = ""  # No conversation, such as an embedding: it can be kept all the same.
-    return storable_text(text, limit=ANSWER_MAX) or response.text
 
 
 def _values(star: GoldStar) -> dict[str, Any]:

@@ -34,6 +34,7 @@ COUNTED = (
     "monitoring_sample",
     "monitoring_batchsummary",
     "monitoring_daytally",
+    "curation_responsesearch",
 )
 
 
@@ -76,6 +77,7 @@ def seed(url: str, *, batch_count: int, response_count: int, sample_count: int) 
         batches.plan(connection, batch_count=batch_count, response_count=response_count)
         lines.seed(connection)
         batches.seed(connection)
+        lines.seed_search(connection)
         samples.seed(connection, sample_count=sample_count)
         _set_sequences(connection)
         # What autovacuum would have done by and by.

@@ -72,6 +72,40 @@ FROM (
 ) AS line
 """
 
+# As curation's indexer writes them, the oldest first.
+_SEARCH = """
+INSERT INTO curation_responsesearch (response_id, batch_id, project_id, model_name, custom_id,
+    ok, finish_reason, error_code, output_tokens, prompt_sha256, answered_at, document)
+SELECT answer.request_id, answer.batch_id, batch.project_id, batch.model_name, line.custom_id,
+    answer.ok, answer.finish_reason, answer.error_code, answer.output_tokens,
+    line.prompt_sha256, answer.created_at,
+    to_tsvector('simple', left(concat_ws(' ', line.custom_id, line.prompt_text, answer.text,
+        answer.error_message), 65536))
+FROM jobs_batchresponse AS answer
+JOIN jobs_batchrequest AS line ON line.id = answer.request_id
+JOIN jobs_batch AS batch ON batch.id = answer.batch_id
+ORDER BY answer.created_at, answer.request_id
+"""
+_PROGRESS = """
+INSERT INTO curation_searchprogress (batch_id, seq)
+SELECT batch_id, max(seq) FROM jobs_batchresponse GROUP BY batch_id
+"""
+
+
+def seed_search(connection: psycopg.Connection) -> None:
+    """Make the answers findable; the batches must be there."""
+    indexes = connection.execute(
+        "SELECT indexname, indexdef FROM pg_indexes WHERE tablename = 'curation_responsesearch'"
+        " AND indexdef NOT LIKE '%UNIQUE%'"
+    ).fetchall()
+    # Made anew afterwards: several times as fast as row by row.
+    for name, _ in indexes:
+        connection.execute(f'DROP INDEX "{name}"')
+    for statement in (_SEARCH, _PROGRESS):
+        connection.execute(statement)
+    for _, definition in indexes:
+        connection.execute(definition)
+
 
 def seed(connection: psycopg.Connection) -> None:
     for statement in (_REQUESTS, _RESPONSES):

@@ -1,4 +1,5 @@
-// The list of batches: which columns are shown, which rows are chosen, and moving by keys.
+// A long table: which columns are shown, which rows are chosen, and moving by keys. Its
+// `data-columns` names it where choices are kept; its bar's `data-noun` is "batch batches".
 (() => {
   "use strict";
   const table = () => document.querySelector("table[data-columns]");
@@ -18,9 +19,10 @@
   };
 
   // --- Columns, remembered in this browser
-  const COLUMNS = "vbatch-batches-hidden";
+  const name = table().dataset.columns;
+  const COLUMNS = `vbatch-${name}-hidden`;
   const menu = document.querySelector("[data-columns-menu]");
-  const boxes = [...menu.querySelectorAll("input")];
+  const boxes = menu ? [...menu.querySelectorAll("input")] : [];
   // Only where it must: in a box that scrolls, the heading cannot stay at the top of the window.
   const fit = () => {
     const card = table().parentElement;
@@ -37,7 +39,7 @@
   fit();
   addEventListener("resize", fit);
   document.addEventListener("vbatch:patched", fit);
-  menu.addEventListener("change", () => {
+  menu?.addEventListener("change", () => {
     const hidden = boxes.filter((box) => !box.checked).map((box) => box.value);
     showColumns(hidden);
     keep(localStorage, COLUMNS, hidden);
@@ -46,7 +48,8 @@
   // --- Rows that are chosen, remembered from page to page of this tab
   const bar = document.querySelector("[data-picked]");
   if (bar) {
-    const PICKED = "vbatch-batches-picked";
+    const PICKED = `vbatch-${name}-picked`;
+    const [one, many] = bar.dataset.noun.split(" ");
     const kept = read(sessionStorage, PICKED, []);
     const picked = new Set(Array.isArray(kept) ? kept : []);
     const all = document.querySelector("[data-pick-all]");
@@ -64,7 +67,7 @@
       bar.hidden = picked.size === 0;
       document.body.classList.toggle("has-picked", picked.size > 0);
       const elsewhere = picked.size - here;
-      const words = `${picked.size.toLocaleString("en")} ${picked.size === 1 ? "batch" : "batches"}`;
+      const words = `${picked.size.toLocaleString("en")} ${picked.size === 1 ? one : many}`;
       for (const place of document.querySelectorAll("[data-picked-count]")) {
         place.textContent = bar.contains(place)
           ? `${words} chosen${elsewhere ? `, ${elsewhere.toLocaleString("en")} not on this page` : ""}`
@@ -81,7 +84,7 @@
     const pick = (box, on) => (on ? picked.add(box.dataset.pick) : picked.delete(box.dataset.pick));
     document.addEventListener("change", (event) => {
       const box = event.target;
-      if (box === all) for (const one of rowBoxes()) pick(one, all.checked);
+      if (box === all) for (const row of rowBoxes()) pick(row, all.checked);
       else if (box.matches("[data-pick]")) pick(box, box.checked);
       else return;
       showPicked();

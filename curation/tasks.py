@@ -1,0 +1,15 @@
+"""What django-q2 runs for curation: each may come late, twice or never, and changes nothing."""
+
+from __future__ import annotations
+
+from curation.services import search_index
+
+
+def index_responses() -> None:
+    """Make findable what was answered lately."""
+    search_index.index_responses()
+
+
+def index_every_response() -> None:
+    """Make findable what was answered while nobody was there to do it."""
+    search_index.index_responses(every=True)
