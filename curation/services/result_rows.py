@@ -110,7 +110,8 @@ def page_of_results(
 # database would read the table of all batches for it.
 _COUNT = """
 WITH matching AS MATERIALIZED ({rows}),
-    part AS MATERIALIZED (SELECT batch_id, ok, count(*) AS answers FROM matching GROUP BY batch_id, ok)
+    part AS MATERIALIZED (
+        SELECT batch_id, ok, count(*) AS answers FROM matching GROUP BY batch_id, ok)
 SELECT (SELECT count(*) FROM matching), coalesce(sum(answers), 0) FROM part
 WHERE EXISTS (
     SELECT FROM jobs_batch AS batch LEFT JOIN jobs_storedfile AS file
