@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
@@ -25,16 +24,17 @@ class Starred(Protocol):
     batch_public_id: str
     custom_id: str
     model_name: str
-    request_body: bytes
-    response_body: bytes
-    prompt_sha256: bytes
+    # Bytes, in whichever of the forms that a database driver has for them.
+    request_body: Any
+    response_body: Any
+    prompt_sha256: Any
     finish_reason: str
     input_tokens: int
     output_tokens: int
     answered_at: datetime
     provenance: Any
     quality_score: int
-    tags: Sequence[str]
+    tags: Any
     notes: str
     edited_answer: str | None
 

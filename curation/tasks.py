@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from curation.services import search_index
+from curation.services import dataset_build, exports, search_index
 
 
 def index_responses() -> None:
@@ -13,3 +13,13 @@ def index_responses() -> None:
 def index_every_response() -> None:
     """Make findable what was answered while nobody was there to do it."""
     search_index.index_responses(every=True)
+
+
+def build_versions() -> None:
+    """Build the versions of data sets that wait for it."""
+    dataset_build.build_due_versions()
+
+
+def run_exports() -> None:
+    """Write the exports that wait for it."""
+    exports.run_due_exports()

@@ -403,6 +403,8 @@ PERIODIC_TASKS = [
         "curation.services.search_index.any_batch_to_index",
         300.0,
     ),
+    ("curation.tasks.build_versions", "curation.services.dataset_build.anything_to_build", 5.0),
+    ("curation.tasks.run_exports", "curation.services.exports.anything_to_export", 5.0),
 ]
 if Q_CLUSTER_NAME != "control":
     # A lane's cluster: one worker, whose task may run for hours.

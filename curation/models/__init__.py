@@ -2,7 +2,29 @@
 
 from __future__ import annotations
 
+from curation.models.datasets import (
+    Dataset,
+    DatasetReject,
+    DatasetRow,
+    DatasetVersion,
+    Export,
+    ExportState,
+    VersionState,
+)
 from curation.models.gold import GoldEvent, GoldEventKind, GoldStar
 from curation.models.search import ResponseSearch, SearchProgress
 
-__all__ = ["GoldEvent", "GoldEventKind", "GoldStar", "ResponseSearch", "SearchProgress"]
+__all__ = [
+    "Dataset",
+    "DatasetReject",
+    "DatasetRow",
+    "DatasetVersion",
+    "Export",
+    "ExportState",
+    "GoldEvent",
+    "GoldEventKind",
+    "GoldStar",
+    "ResponseSearch",
+    "SearchProgress",
+    "VersionState",
+]

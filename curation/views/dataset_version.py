@@ -1,0 +1,161 @@
+"""One version of a data set: what is in it, what was found, freezing and exporting it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.shortcuts import redirect, render
+from django.utils.http import content_disposition_header
+from django.views.decorators.http import require_GET, require_POST
+
+from curation.models import DatasetVersion, Export, VersionState
+from curation.services.datasets import (
+    GROUPS,
+    CannotFreeze,
+    Plan,
+    blockers,
+    discard_version,
+    freeze_version,
+)
+from curation.services.exports import PARQUET, CannotExport, create_export
+from curation.shapes import SHAPES, find_shape
+from curation.shapes.table import encode_cells
+from curation.views.access import access_version, check_may_curate, may_curate
+from jobs.services.files import read_content, visible_files
+from jobs.services.projects import projects_of
+from jobs.views.live import live_fragment
+
+
+@require_GET
+@login_required
+def version(request: HttpRequest, public_id: str, number: int) -> HttpResponse:
+    found = access_version(request.user, public_id, number)
+    return render(request, "curation/version.html", _context(request, found))
+
+
+@require_GET
+@login_required
+def version_live(request: HttpRequest, public_id: str, number: int) -> HttpResponse:
+    found = access_version(request.user, public_id, number)
+    return live_fragment(request, "curation/_version.html", _context(request, found))
+
+
+@require_POST
+@login_required
+def version_freeze(request: HttpRequest, public_id: str, number: int) -> HttpResponse:
+    found = access_version(request.user, public_id, number)
+    check_may_curate(request.user, found.dataset.project_id)
+    try:
+        freeze_version(version=found, reason=request.POST.get("reason", "").replace("\0", ""))
+        messages.success(request, f"Version {number} is frozen: it never changes from now on.")
+    except CannotFreeze as error:
+        messages.error(request, str(error))
+    return redirect("dataset-version", public_id, number)
+
+
+@require_POST
+@login_required
+def version_discard(request: HttpRequest, public_id: str, number: int) -> HttpResponse:
+    found = access_version(request.user, public_id, number)
+    check_may_curate(request.user, found.dataset.project_id)
+    if discard_version(version=found):
+        messages.success(request, f"Version {number} is discarded; its gold stars are kept.")
+        return redirect("dataset", public_id)
+    messages.error(request, f"Version {number} is frozen and stays.")
+    return redirect("dataset-version", public_id, number)
+
+
+@require_POST
+@login_required
+def version_export(request: HttpRequest, public_id: str, number: int) -> HttpResponse:
+    found = access_version(request.user, public_id, number)
+    try:
+        create_export(
+            version=found,
+            shape=request.POST.get("shape", ""),
+            split=request.POST.get("split", ""),
+        )
+    except CannotExport as error:
+        messages.error(request, str(error))
+    return redirect("dataset-version", public_id, number)
+
+
+@require_GET
+@login_required
+def version_rejects(request: HttpRequest, public_id: str, number: int) -> StreamingHttpResponse:
+    found = access_version(request.user, public_id, number)
+    response = StreamingHttpResponse(_rejects(found), content_type="text/csv; charset=utf-8")
+    name = f"rejects-v{number}.csv"
+    response["Content-Disposition"] = str(content_disposition_header(True, name))
+    return response
+
+
+@require_GET
+@login_required
+def export_file(request: HttpRequest, public_id: str) -> StreamingHttpResponse:
+    """Stream an export that is done."""
+    export = (
+        Export.objects.filter(
+            public_id=public_id, version__dataset__project__in=projects_of(request.user)
+        )
+        .select_related("version__dataset__project")
+        .first()
+    )
+    stored = None
+    if export is not None and export.file_id is not None:
+        project = export.version.dataset.project
+        stored = visible_files(project).filter(pk=export.file_id).first()
+    if stored is None:
+        raise Http404("The export does not exist, or its file has expired: export it again.")
+    content = read_content(stored=stored)
+    response = StreamingHttpResponse(content.chunks, content_type="application/octet-stream")
+    response["Content-Length"] = str(content.size)
+    response["Content-Disposition"] = str(content_disposition_header(True, stored.filename))
+    response["Cache-Control"] = "private, no-store"
+    return response
+
+
+def _rejects(found: DatasetVersion) -> Iterator[bytes]:
+    yield encode_cells(("id", "batch_id", "custom_id", "code", "reason"))
+    rows = found.reject_set.order_by("pk").iterator(chunk_size=1_000)
+    for one in rows:
+        yield encode_cells(
+            (one.public_id, one.batch_public_id, one.custom_id, one.code, one.reason)
+        )
+
+
+def _context(request: HttpRequest, found: DatasetVersion) -> dict[str, Any]:
+    report = found.report
+    plan = Plan.of(found.plan)
+    shape = find_shape(plan.shape)
+    rejected = sum(report.get("rejects", {}).values())
+    return {
+        "dataset": found.dataset,
+        "version": found,
+        "plan": plan,
+        "group_words": GROUPS.get(plan.group, plan.group),
+        "shape": shape,
+        "report": report,
+        "splits": _bars(report.get("splits", {})),
+        "models": _bars(report.get("models", {})),
+        "lengths": _bars(report.get("lengths", {})),
+        "rejects": list(report.get("rejects", {}).items()),
+        "rejected": rejected,
+        "asked": found.rows + rejected,
+        "blockers": blockers(found) if found.state == VersionState.DRAFT else [],
+        "exports": found.exports.select_related("file").order_by("-pk")[:50],
+        "may_change": may_curate(request.user, found.dataset.project_id),
+        "shapes": [*SHAPES.values()],
+        "parquet": PARQUET,
+        "is_built": found.state in (VersionState.DRAFT, VersionState.FROZEN),
+    }
+
+
+def _bars(counts: dict[str, int]) -> list[tuple[str, int, str]]:
+    """Return name, count and the share of the largest in percent, for a bar beside it."""
+    most = max(counts.values(), default=0) or 1
+    return [(name, count, f"{count / most * 100:.1f}") for name, count in counts.items()]
