@@ -117,10 +117,10 @@ def test_a_version_holds_the_stars_that_are_asked_for_and_says_why_others_are_no
 
 
 def test_planted_leaks_block_freezing_until_a_reason_is_given(http, dataset, ours):
-    words = [f"word{number}" for number in range(60)]
-    stars = [
-        make_star(ours, n, prompt=f"{LONG}{' '.join(words[n:] + words[:n])} {n}") for n in range(30)
-    ]
+    def prompt_of(number: int) -> str:
+        return LONG + " ".join(f"word{number}x{place}" for place in range(60))
+
+    stars = [make_star(ours, number, prompt=prompt_of(number)) for number in range(30)]
     # The first ten again: five to the letter, with another answer; five with a word changed.
     for number in range(10):
         prompt = stars[number].prompt_text
