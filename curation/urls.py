@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.urls import include, path, re_path
 
+from curation.views.adjudicating import adjudicate_item, disagreed
 from curation.views.dataset_version import (
     export_file,
     version,
@@ -16,13 +17,34 @@ from curation.views.dataset_version import (
 from curation.views.datasets import dataset, dataset_diff, datasets, version_create
 from curation.views.result_files import results_csv, results_jsonl
 from curation.views.results import results
+from curation.views.review_sets import (
+    review_items,
+    review_set,
+    review_set_add,
+    review_set_change,
+    review_set_star,
+    review_sets,
+)
+from curation.views.reviewing import review_item, review_next
 from curation.views.starring import star, stars_bulk, undo
 from jobs.urls import LINE
 
 _DATASET = r"^datasets/(?P<public_id>dset_[0-9a-f]{32})"
 _VERSION = rf"{_DATASET}/versions/(?P<number>[0-9]{{1,9}})"
+_SET = r"^curation/(?P<public_id>rset_[0-9a-f]{32})"
+_AT = r"(?P<position>[0-9]{1,9})"
 
 urlpatterns = [
+    path("curation", review_sets, name="review-sets"),
+    re_path(rf"{_SET}$", review_set, name="review-set"),
+    re_path(rf"{_SET}/add$", review_set_add, name="review-set-add"),
+    re_path(rf"{_SET}/change$", review_set_change, name="review-set-change"),
+    re_path(rf"{_SET}/star$", review_set_star, name="review-set-star"),
+    re_path(rf"{_SET}/review$", review_next, name="review-next"),
+    re_path(rf"{_SET}/review/{_AT}$", review_item, name="review-item"),
+    re_path(rf"{_SET}/items$", review_items, name="review-items"),
+    re_path(rf"{_SET}/adjudicate$", disagreed, name="adjudicate"),
+    re_path(rf"{_SET}/adjudicate/{_AT}$", adjudicate_item, name="adjudicate-item"),
     path("results", results, name="results"),
     path("results.csv", results_csv, name="results-csv"),
     path("results.jsonl", results_jsonl, name="results-jsonl"),

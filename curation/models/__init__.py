@@ -12,9 +12,18 @@ from curation.models.datasets import (
     VersionState,
 )
 from curation.models.gold import GoldEvent, GoldEventKind, GoldStar
+from curation.models.reviews import (
+    Adjudication,
+    Review,
+    ReviewEvent,
+    ReviewItem,
+    ReviewSet,
+    ReviewState,
+)
 from curation.models.search import ResponseSearch, SearchProgress
 
 __all__ = [
+    "Adjudication",
     "Dataset",
     "DatasetReject",
     "DatasetRow",
@@ -25,6 +34,11 @@ __all__ = [
     "GoldEventKind",
     "GoldStar",
     "ResponseSearch",
+    "Review",
+    "ReviewEvent",
+    "ReviewItem",
+    "ReviewSet",
+    "ReviewState",
     "SearchProgress",
     "VersionState",
 ]

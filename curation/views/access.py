@@ -8,7 +8,7 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404
 
-from curation.models import Dataset, DatasetVersion
+from curation.models import Dataset, DatasetVersion, ReviewSet
 from jobs.services.projects import projects_of
 from jobs.views.access import projects_to_submit_to
 
@@ -31,6 +31,18 @@ def access_version(user: Any, public_id: str, number: int | str) -> DatasetVersi
     if found is None:
         raise Http404(f"The data set has no version {number}.")
     found.dataset = dataset
+    return found
+
+
+def visible_review_sets(user: Any) -> QuerySet[ReviewSet]:
+    return ReviewSet.objects.filter(project__in=projects_of(user)).select_related("project")
+
+
+def access_review_set(user: Any, public_id: str) -> ReviewSet:
+    """Return a review set by its id; Http404 if it is unknown or of a foreign project."""
+    found = visible_review_sets(user).filter(public_id=public_id).first()
+    if found is None:
+        raise Http404(f"No review set found with id '{public_id}'.")
     return found
 
 

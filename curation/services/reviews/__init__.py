@@ -1,0 +1,1 @@
+"""Reviews: sets, handing out, judging, and what comes of it."""
