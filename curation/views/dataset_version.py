@@ -24,6 +24,7 @@ from curation.services.datasets import (
 from curation.services.exports import PARQUET, CannotExport, create_export
 from curation.shapes import SHAPES, find_shape
 from curation.shapes.table import encode_cells
+from curation.splits import read_splits
 from curation.views.access import access_version, check_may_curate, may_curate
 from jobs.services.files import read_content, visible_files
 from jobs.services.projects import projects_of
@@ -140,9 +141,16 @@ def _context(request: HttpRequest, found: DatasetVersion) -> dict[str, Any]:
         "group_words": GROUPS.get(plan.group, plan.group),
         "shape": shape,
         "report": report,
-        "splits": _bars(report.get("splits", {})),
+        "splits": _bars(
+            {
+                one.name: report.get("splits", {}).get(one.name, 0)
+                for one in read_splits(plan.splits)
+            }
+        ),
         "models": _bars(report.get("models", {})),
-        "lengths": _bars(report.get("lengths", {})),
+        "lengths": _bars(
+            dict(sorted(report.get("lengths", {}).items(), key=lambda one: int(one[0])))
+        ),
         "rejects": list(report.get("rejects", {}).items()),
         "rejected": rejected,
         "asked": found.rows + rejected,

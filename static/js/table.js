@@ -3,6 +3,7 @@
 (() => {
   "use strict";
   const table = () => document.querySelector("table[data-columns]");
+  if (!table()) return;
   const read = (store, key, fallback) => {
     try {
       return JSON.parse(store.getItem(key)) ?? fallback;
