@@ -104,6 +104,9 @@ def rerun(request: HttpRequest) -> HttpResponse:
     if not form.is_valid():
         token = new_token() if "token" in form.errors else ""
         return _show(request, chosen, problems=problems_of(form), status=400, token=token)
+    if chosen.too_many:
+        # A part of what is meant is not run in its place; the page says so above the form.
+        return _show(request, chosen, status=400)
     try:
         made = rerun_lines(parts=chosen.parts, order=form.order(), token=form.cleaned_data["token"])
     except CannotRerun as error:

@@ -228,7 +228,8 @@ def test_what_is_wrong_is_said_and_nothing_is_made(http, batch, fields, words):
 def test_more_than_can_be_run_is_refused_with_what_to_do(http, batch, ours, settings):
     settings.MAX_LINES = 3
     assert "More than 3 answers are found" in http.get("/results/rerun").content.decode()
-    assert "at most 3" in ask(http, status=400)
+    assert "More than 3 answers are found" in ask(http, status=400)
+    assert not Batch.objects.filter(parent=batch).exists()
     settings.MAX_LINES = 50
     ours.max_live_batches = 1
     ours.save()
