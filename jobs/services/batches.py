@@ -79,6 +79,7 @@ def create_batch(
     idempotency_key: str | None = None,
     is_repeat: bool = False,
     digest: bytes | None = None,
+    reason: str = "",
 ) -> Batch:
     """Create a batch and ring for its validation.
 
@@ -117,7 +118,9 @@ def create_batch(
             idempotency_key=idempotency_key,
             create_digest=digest,
         )
-        BatchEvent.objects.create(batch=batch, new_state=batch.state, created_at=Now())
+        BatchEvent.objects.create(
+            batch=batch, new_state=batch.state, reason=reason[:REASON_MAX], created_at=Now()
+        )
         note_deed(
             action="batch.create",
             target=batch.public_id,

@@ -47,6 +47,10 @@ class RerunOrder:
     change: BodyChange
     priority: int = 0
 
+    def words(self, part: Part) -> str:
+        changes = self.change.words()
+        return f"re-run of {part.batch.public_id}{': ' if changes else ''}{changes}"
+
     def digest(self, part: Part) -> bytes:
         asked = hashlib.sha256(b"rerun %b" % part.batch.public_id.encode())
         asked.update(b" %d %b" % (self.priority, self.change.digest()))
@@ -202,6 +206,7 @@ def _create(
             ),
             idempotency_key=_key(token, part),
             digest=order.digest(part),
+            reason=order.words(part),
         )
         if batch.input_file_public_id == file.public_id:
             _give_parent(batch, part, order)

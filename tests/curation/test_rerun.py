@@ -112,6 +112,9 @@ def test_what_a_filter_finds_runs_on_another_model_and_knows_its_first_run(http,
         "max_tokens": 99,
     }
     assert made.model_name == "large"
+    first = made.events.order_by("pk").first()
+    changes = "model large, at most 99 tokens, temperature 0.0"
+    assert first is not None and first.reason == f"re-run of {batch.public_id}: {changes}"
     first = http.get(f"/batches/{batch.public_id}").content.decode()
     assert "re-run <a" in first and made.public_id in first
     assert "Re-run of" in http.get(f"/batches/{made.public_id}").content.decode()
