@@ -8,6 +8,7 @@ from html import unescape
 from pathlib import Path
 
 import pytest
+from django.http import QueryDict
 from django.test import Client
 from django.utils import timezone
 
@@ -253,3 +254,19 @@ def test_a_model_that_is_not_served_any_more_needs_another(http, batch):
 def test_embeddings_have_no_limit_of_tokens(http, ours):
     done_batch(ours, ["[0.1]"], endpoint="/v1/embeddings")
     assert "have no limit of tokens" in ask(http, status=400, max_tokens="5")
+
+
+def test_both_runs_open_side_by_side_once_the_new_one_has_ended(http, batch):
+    comparing = pytest.importorskip("curation.comparing")
+    ask(http, "?q=river")
+    made = made_of(batch)
+    page = http.get(f"/batches/{made.public_id}").content.decode()
+    assert "Compare with the first run" not in page
+    Batch.objects.filter(pk=made.pk).update(state="completed", last_seq=1)
+    page = unescape(http.get(f"/batches/{made.public_id}").content.decode())
+    link = re.search(r'href="(/compare[^"]*)"', page)
+    assert link is not None
+    query = link[1].partition("?")[2]
+    wanted, wrong = comparing.Comparing.read(QueryDict(query), QueryDict(query).getlist("side"))
+    assert wanted.sides == (batch.public_id, made.public_id) and not wrong
+    assert http.get(link[1]).status_code == 200

@@ -33,7 +33,7 @@ def batch(project) -> Batch:
 
 
 def test_chosen_rows_become_a_batch(open_page, live_server, batch, own_files):
-    with open_page() as page:
+    with open_page(expected="400 (Bad Request)") as page:
         page.goto(f"{live_server.url}/results")
         for name in ("line-0", "line-2"):
             page.get_by_label(f"Choose {name}").check()
@@ -51,7 +51,7 @@ def test_chosen_rows_become_a_batch(open_page, live_server, batch, own_files):
         expect(page.get_by_label("Temperature")).to_have_value("0.2")
         page.get_by_label("Other parameters").fill('{"top_p": 0.9}')
         page.get_by_role("button", name="Run 2 lines").click()
-        expect(page.get_by_text("Re-run of")).to_be_visible()
+        expect(page.get_by_text("Re-run of", exact=True)).to_be_visible()
     made = Batch.objects.get(parent=batch)
     assert page.url.endswith(made.public_id) and made.is_rerun
 
