@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from curation.services.search_index import index_responses
 from jobs.models import AuditEntry, Batch, BatchRequest, Project, ServedModel, StoredFile
+from jobs.services import rerunning
 from jobs.services.deleting import delete_batch
 from jobs.services.files import delete_file
 from jobs.services.projects import get_project
@@ -157,11 +158,17 @@ def test_lines_of_several_batches_make_a_batch_for_each(http, batch, ours):
     assert list(bodies(made_of(other))) == ["line-0"]
 
 
-def test_a_form_that_is_sent_twice_makes_its_batch_once(http, batch):
+def test_a_form_that_is_sent_twice_makes_its_batch_once(http, batch, monkeypatch):
     ask(http, "?q=river", model="large")
     ask(http, "?q=river", model="large")
     made = made_of(batch)
+    assert StoredFile.objects.filter(purpose="batch").count() == 1
+    # As if both presses had come at the same time.
+    monkeypatch.setattr(rerunning, "_known", lambda *_: None)
+    ask(http, "?q=river", model="large")
+    assert made_of(batch) == made
     assert StoredFile.objects.filter(deleted_at=None, purpose="batch").count() == 1
+    monkeypatch.undo()
     text = ask(http, "?q=river", 409, model="small")
     assert "has made its batches already" in text and TOKEN not in text
     assert made_of(batch) == made
@@ -182,12 +189,16 @@ def test_foreign_hidden_and_deleted_lines_are_not_run(http, batch, ours):
     gone = done_batch(ours, ["a deleted river"])
     delete_batch(batch=gone)
     key = str(BatchRequest.objects.get(batch=foreign).pk)
-    assert "nothing to run" in http.post("/results/rerun", {"ids": key}).content.decode()
+    page = http.post("/results/rerun", {"ids": key}).content.decode()
+    # Not even that there is such a line.
+    assert "nothing to run" in page and "you may only read" not in page
     assert "There are no lines" in ask(http, status=400, ids=key)
     ask(http, "?q=river")
     assert Batch.objects.exclude(parent=None).get().parent == batch
     batch.refresh_from_db()
     delete_file(stored=batch.output_file)
+    hidden = str(BatchRequest.objects.get(batch=batch, custom_id="line-0").pk)
+    assert "nothing to run" in http.post("/results/rerun", {"ids": hidden}).content.decode()
     assert "nothing to run" in http.get("/results/rerun?q=river").content.decode()
 
 
@@ -264,7 +275,7 @@ def test_both_runs_open_side_by_side_once_the_new_one_has_ended(http, batch):
     assert "Compare with the first run" not in page
     Batch.objects.filter(pk=made.pk).update(state="completed", last_seq=1)
     page = unescape(http.get(f"/batches/{made.public_id}").content.decode())
-    link = re.search(r'href="(/compare[^"]*)"', page)
+    link = re.search(r'href="(/compare\?[^"]*)"', page)
     assert link is not None
     query = link[1].partition("?")[2]
     wanted, wrong = comparing.Comparing.read(QueryDict(query), QueryDict(query).getlist("side"))
