@@ -15,6 +15,7 @@ from curation.views.dataset_version import (
     version_rejects,
 )
 from curation.views.datasets import dataset, dataset_diff, datasets, version_create
+from curation.views.rerun import rerun
 from curation.views.result_files import results_csv, results_jsonl
 from curation.views.results import results
 from curation.views.review_sets import (
@@ -48,6 +49,7 @@ urlpatterns = [
     path("results", results, name="results"),
     path("results.csv", results_csv, name="results-csv"),
     path("results.jsonl", results_jsonl, name="results-jsonl"),
+    path("results/rerun", rerun, name="rerun"),
     path("results/stars/<str:verb>", stars_bulk, name="stars-bulk"),
     re_path(rf"{LINE}/star$", star, name="star"),
     re_path(r"^undo/(?P<deed>[0-9a-f]{32})$", undo, name="undo-gold"),

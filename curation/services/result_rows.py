@@ -30,6 +30,18 @@ class ResultPage:
     older: int | None
 
 
+@dataclass(frozen=True, kw_only=True)
+class KeysByBatch:
+    """Keys of responses, which are those of their requests, by the keys of their batches.
+
+    `newest` is the newest row among them; `is_cut` says that there are more.
+    """
+
+    keys: dict[int, list[int]]
+    newest: int | None
+    is_cut: bool
+
+
 def find_results(
     wanted: ResultFilter, projects: Sequence[Project] | None
 ) -> QuerySet[ResponseSearch]:
@@ -39,6 +51,25 @@ def find_results(
     anything of a deleted batch.
     """
     return _matching(wanted, projects).filter(_is_shown())
+
+
+def find_picked(
+    responses: Sequence[int], projects: Sequence[Project] | None
+) -> QuerySet[ResponseSearch]:
+    """Return the rows of these responses, as far as they may be read there."""
+    return find_results(ResultFilter(), projects).filter(response__in=responses)
+
+
+def keys_by_batch(rows: QuerySet[ResponseSearch], *, upto: int | None, most: int) -> KeysByBatch:
+    """Return the keys of at most `most` rows by their batches, none newer than `upto`."""
+    if upto is not None:
+        rows = rows.filter(pk__lte=upto)
+    found = list(rows.order_by("-pk").values_list("pk", "batch_id", "response_id")[: most + 1])
+    keys: dict[int, list[int]] = {}
+    for _, batch, response in found[:most]:
+        keys.setdefault(batch, []).append(response)
+    newest = found[0][0] if found else upto
+    return KeysByBatch(keys=keys, newest=newest, is_cut=len(found) > most)
 
 
 def _matching(wanted: ResultFilter, projects: Sequence[Project] | None) -> QuerySet[ResponseSearch]:

@@ -241,7 +241,8 @@ class Batch(s.Serializer[Any]):
     waiting_for = s.CharField(allow_null=True, help_text="Why it is not moving, in words.")
     paused_at = _time("Since when it is paused")
     parent_batch_id = s.CharField(
-        allow_null=True, help_text="The batch whose unanswered lines it took up."
+        allow_null=True,
+        help_text="The batch whose unanswered lines it took up, or whose lines it runs anew.",
     )
     webhook_url = s.CharField(allow_null=True)
 

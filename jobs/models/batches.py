@@ -85,7 +85,7 @@ class Batch(models.Model):
     ended_at = models.DateTimeField(null=True)
     # Hidden from then on; its rows go in slices.
     deleted_at = models.DateTimeField(null=True)
-    # The batch whose unanswered or failed lines this one took up.
+    # The batch whose unanswered or failed lines this one took up, or whose lines it runs anew.
     parent = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, related_name="retries")
     # Its answers came from elsewhere, with the lines.
     imported_at = models.DateTimeField(null=True)
@@ -225,6 +225,12 @@ class Batch(models.Model):
     @property
     def is_live(self) -> bool:
         return self.state in LIVE_STATES
+
+    @property
+    def is_rerun(self) -> bool:
+        """Whether it runs lines of its parent anew: a retry reads the parent's own input file."""
+        parent = self.parent
+        return parent is not None and parent.input_file_public_id != self.input_file_public_id
 
     @property
     def answered(self) -> int:

@@ -78,13 +78,16 @@ def create_batch(
     order: BatchOrder,
     idempotency_key: str | None = None,
     is_repeat: bool = False,
+    digest: bytes | None = None,
+    reason: str = "",
 ) -> Batch:
     """Create a batch and ring for its validation.
 
     An order that was asked for before, as `find_created` tells, gives the same batch again.
-    Raises TooManyLiveBatches where the project may have no further one.
+    `digest` stands for what was asked where the input file was made for this batch. Raises
+    TooManyLiveBatches where the project may have no further one.
     """
-    digest = order.digest()
+    digest = digest or order.digest()
     with transaction.atomic():
         # A create that comes again while the first is still at work waits for it here.
         known = find_created(
@@ -115,7 +118,9 @@ def create_batch(
             idempotency_key=idempotency_key,
             create_digest=digest,
         )
-        BatchEvent.objects.create(batch=batch, new_state=batch.state, created_at=Now())
+        BatchEvent.objects.create(
+            batch=batch, new_state=batch.state, reason=reason[:REASON_MAX], created_at=Now()
+        )
         note_deed(
             action="batch.create",
             target=batch.public_id,

@@ -84,8 +84,12 @@ def _findings(batch: Batch) -> dict[str, Any]:
 
 
 def _retries(batch: Batch) -> QuerySet[Batch]:
-    """Return the batches that took up lines of this one, the latest first."""
-    return batch.retries.filter(deleted_at=None).order_by("-pk")[:RETRIES_SHOWN]
+    """Return the batches that took up lines of this one or run them anew, the latest first."""
+    return (
+        batch.retries.filter(deleted_at=None)
+        .select_related("parent")
+        .order_by("-pk")[:RETRIES_SHOWN]
+    )
 
 
 def _retry(made: Batch) -> dict[str, Any]:
@@ -94,7 +98,7 @@ def _retry(made: Batch) -> dict[str, Any]:
         if made.state != BatchState.COMPLETED
         else ("done with errors" if made.failed else "done")
     )
-    return {"public_id": made.public_id, "state": state}
+    return {"public_id": made.public_id, "state": state, "is_rerun": made.is_rerun}
 
 
 def _files(batch: Batch) -> list[dict[str, Any]]:
