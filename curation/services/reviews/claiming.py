@@ -27,14 +27,31 @@ UPDATE curation_reviewitem AS item SET taken = taken - places, is_open = TRUE
 FROM counted WHERE item.id = counted.item_id
 """
 # The rows of items that others are just being given are passed over. One's own reviews lie, as a
-# rule, before `after`, so that they need not be passed one by one.
-_NEXT = """
-SELECT id FROM curation_reviewitem AS item
-WHERE review_set_id = %(set)s AND is_open AND position > %(after)s AND NOT EXISTS (
-    SELECT FROM curation_review AS review
-    WHERE review.item_id = item.id AND review.reviewer_id = %(reviewer)s
-        AND (review.holds OR review.state <> 'pending'))
-ORDER BY position LIMIT 1 FOR UPDATE SKIP LOCKED
+# rule, before `after`, so that they need not be passed one by one. All in one statement: the
+# item, its count, and the review, which is there already where the place was lost before.
+_GIVE = """
+WITH next AS (
+    SELECT id, position FROM curation_reviewitem AS item
+    WHERE review_set_id = %(set)s AND is_open AND position > %(after)s AND NOT EXISTS (
+        SELECT FROM curation_review AS review
+        WHERE review.item_id = item.id AND review.reviewer_id = %(reviewer)s
+            AND (review.holds OR review.state <> 'pending'))
+    ORDER BY position LIMIT 1 FOR UPDATE SKIP LOCKED
+), counted AS (
+    UPDATE curation_reviewitem AS item SET taken = taken + 1, is_open = taken + 1 < %(overlap)s
+    FROM next WHERE item.id = next.id
+)
+INSERT INTO curation_review AS review (review_set_id, item_id, position, reviewer_id,
+    reviewer_name, state, values, notes, tags, holds, lease_until, revision, created_at, updated_at)
+SELECT %(set)s, next.id, next.position, %(reviewer)s, %(name)s, 'pending', '{}', '', '{}', TRUE,
+    statement_timestamp() + %(lease)s, 1, statement_timestamp(), statement_timestamp()
+FROM next
+ON CONFLICT (item_id, reviewer_id) DO UPDATE SET holds = TRUE, lease_until = EXCLUDED.lease_until
+RETURNING id
+"""
+_LAST = """
+SELECT max(position) FROM curation_review WHERE review_set_id = %(set)s
+    AND reviewer_id = %(reviewer)s
 """
 
 
@@ -46,15 +63,22 @@ def claim_next_item(*, review_set: ReviewSet, reviewer: Any) -> Review | None:
     begun = _begun(review_set, reviewer)
     if begun is not None:
         return begun
+    values = {
+        "set": review_set.pk,
+        "reviewer": reviewer.pk,
+        "name": reviewer.get_username()[:200],
+        "overlap": review_set.overlap,
+        "lease": LEASE,
+    }
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(_RELEASE, {"set": review_set.pk})
-        last = _last_position(review_set, reviewer)
-        for after in (last, -1) if last >= 0 else (-1,):
-            values = {"set": review_set.pk, "after": after, "reviewer": reviewer.pk}
-            cursor.execute(_NEXT, values)
+        cursor.execute(_RELEASE, values)
+        cursor.execute(_LAST, values)
+        last = cursor.fetchone()[0]
+        for after in (-1,) if last is None else (last, -1):
+            cursor.execute(_GIVE, {**values, "after": after})
             row = cursor.fetchone()
             if row is not None:
-                return _give(review_set, row[0], reviewer)
+                return Review.objects.select_related("review_set", "item").get(pk=row[0])
     return None
 
 
@@ -107,16 +131,6 @@ def _begun(review_set: ReviewSet, reviewer: Any) -> Review | None:
         if not same.update(lease_until=Now() + LEASE):
             return None
     return found
-
-
-def _last_position(review_set: ReviewSet, reviewer: Any) -> int:
-    last = (
-        Review.objects.filter(review_set=review_set, reviewer=reviewer)
-        .order_by("-position")
-        .values_list("position", flat=True)
-        .first()
-    )
-    return -1 if last is None else last
 
 
 def _give(review_set: ReviewSet, item_id: int, reviewer: Any) -> Review:
