@@ -1,0 +1,350 @@
+"""Answers of several sides joined row by row; what a side lacks is missing, never shifted."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import connection
+
+from curation.comparing import Place
+from curation.conversations import whole_answer
+from jobs.models import Batch
+from jobs.prompts import PROMPT_TEXT_MAX
+
+PAGE_ROWS = 20
+SLICE_ROWS = 100
+# One request looks at so many rows for those that are asked for.
+SCAN_ROWS = 500
+CLAMP_CHARS = 1_200
+# A text of so many bytes may have been cut where it is kept: the body tells.
+_MAY_BE_CUT = PROMPT_TEXT_MAX - 4
+
+ANSWERED, FAILED, OPEN, HIDDEN = "answered", "failed", "open", "hidden"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Side:
+    """One batch, or all that a model answered in a project: of each row the newest.
+
+    `is_indexed` says that every line of the batch can be found by its prompt.
+    """
+
+    key: str
+    model_name: str
+    project_id: int
+    batch: Batch | None = None
+    is_indexed: bool = True
+
+    def hides(self, *, ok: bool) -> bool:
+        if self.batch is None:
+            return False
+        stored = self.batch.output_file if ok else self.batch.error_file
+        return stored is not None and stored.is_hidden
+
+
+@dataclass(kw_only=True)
+class Cell:
+    """What a side has in a row. Texts are there once they were read."""
+
+    request_id: int
+    state: str
+    digest: str = ""
+    chars: int = 0
+    output_tokens: int = 0
+    facts: dict[str, Any] | None = None
+    text: str = ""
+
+
+@dataclass(kw_only=True)
+class Row:
+    """A custom_id or a prompt, with a cell for each side; None is missing."""
+
+    key: str
+    place: Place
+    cells: list[Cell | None]
+
+    @property
+    def answered(self) -> list[Cell]:
+        return [cell for cell in self.cells if cell is not None and cell.state == ANSWERED]
+
+    @property
+    def is_different(self) -> bool:
+        return len({cell.digest for cell in self.answered}) > 1
+
+    @property
+    def is_same(self) -> bool:
+        answered = self.answered
+        return len(answered) == len(self.cells) and not self.is_different
+
+    @property
+    def is_missing(self) -> bool:
+        return any(cell is None or cell.state == OPEN for cell in self.cells)
+
+    @property
+    def is_failed(self) -> bool:
+        return any(cell is not None and cell.state == FAILED for cell in self.cells)
+
+    def is_shown(self, show: str) -> bool:
+        return not show or bool(getattr(self, f"is_{show}"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowPage:
+    """Rows in the order of the first side, then what only the others have.
+
+    `next` is where the next page begins, None at the end; `looked_at` is how many rows were
+    looked at for those that are asked for.
+    """
+
+    rows: list[Row]
+    next: Place | None
+    looked_at: int
+
+
+def page_of_rows(
+    sides: Sequence[Side],
+    by: str,
+    *,
+    show: str = "",
+    start: Place | None = None,
+    size: int = PAGE_ROWS,
+    scan: int = SCAN_ROWS,
+) -> RowPage:
+    """Return the rows from `start` on that `show` asks for; its texts are cut."""
+    found: list[Row] = []
+    looked_at = 0
+    for rows, after in walk_rows(sides, by, start=start, slice_rows=SLICE_ROWS if show else size):
+        for row in rows:
+            if len(found) == size:
+                read_texts(found)
+                return RowPage(rows=found, next=row.place, looked_at=looked_at)
+            looked_at += 1
+            if row.is_shown(show):
+                found.append(row)
+        if after is not None and (looked_at >= scan or len(found) == size):
+            read_texts(found)
+            return RowPage(rows=found, next=after, looked_at=looked_at)
+    read_texts(found)
+    return RowPage(rows=found, next=None, looked_at=looked_at)
+
+
+def walk_rows(
+    sides: Sequence[Side], by: str, *, start: Place | None = None, slice_rows: int = SLICE_ROWS
+) -> Iterator[tuple[list[Row], Place | None]]:
+    """Yield slices of rows, each with the place behind it; None is the end.
+
+    The first side's rows come in their order; then those of the second that the first has not,
+    and so on: each row comes once, whatever is missing where.
+    """
+    stage, number = start or (0, 0)
+    while stage < len(sides):
+        entries = _entries(sides[stage], number, slice_rows + 1)
+        more = len(entries) > slice_rows
+        rows = _join(sides, by, stage, entries[:slice_rows])
+        if more:
+            after: Place | None = Place(stage, entries[slice_rows][0])
+        else:
+            after = Place(stage + 1, 0) if stage + 1 < len(sides) else None
+        yield rows, after
+        if after is None:
+            return
+        stage, number = after
+
+
+def row_at(sides: Sequence[Side], by: str, place: Place) -> Row | None:
+    """Return the row that stands at a place, None if none does."""
+    if place.stage >= len(sides):
+        return None
+    entries = _entries(sides[place.stage], place.number, 1)
+    rows = _join(sides, by, place.stage, entries)
+    return rows[0] if rows and rows[0].place == place else None
+
+
+def _entries(side: Side, number: int, limit: int) -> list[tuple[int, int, str, str]]:
+    """Return (number, request, custom_id, prompt) of a side's own rows, from a number on.
+
+    Of a batch the number is the position; of a model it counts down from the newest answer.
+    """
+    if side.batch is not None:
+        query = """SELECT position, id, custom_id, encode(prompt_sha256, 'hex')
+            FROM jobs_batchrequest WHERE batch_id = %s AND position >= %s
+            ORDER BY position LIMIT %s"""
+        return _rows(query, [side.batch.pk, number, limit])
+    # A place is read from an address: 0 is the beginning, any other number an id.
+    query = """SELECT id, response_id, custom_id, encode(prompt_sha256, 'hex')
+        FROM curation_responsesearch
+        WHERE model_name = %s AND project_id = %s AND (%s = 0 OR id <= %s)
+        ORDER BY id DESC LIMIT %s"""
+    return _rows(query, [side.model_name, side.project_id, number, number, limit])
+
+
+def _join(
+    sides: Sequence[Side], by: str, stage: int, entries: Sequence[tuple[int, int, str, str]]
+) -> list[Row]:
+    keys = list(dict.fromkeys(entry[2 if by == "custom_id" else 3] for entry in entries))
+    if not keys:
+        return []
+    held = [_look_up(side, by, keys) for side in sides]
+    seen: set[str] = set()
+    walked: list[tuple[str, Place, list[int | None]]] = []
+    for number, request, custom_id, prompt in entries:
+        key = custom_id if by == "custom_id" else prompt
+        # A row came before with an earlier side; or the side has the key in several rows, and
+        # another of them speaks for it.
+        if key in seen or any(key in one for one in held[:stage]):
+            continue
+        own = held[stage].get(key)
+        if own is None and sides[stage].batch is None or own not in (None, request):
+            continue
+        seen.add(key)
+        ids = [one.get(key) for one in held]
+        ids[stage] = request
+        walked.append((key, Place(stage, number), ids))
+    wanted = [request for _, _, ids in walked for request in ids if request is not None]
+    facts = _facts(wanted)
+    return [
+        Row(
+            key=key,
+            place=place,
+            cells=[_cell(side, facts.get(one or 0)) for side, one in zip(sides, ids, strict=True)],
+        )
+        for key, place, ids in walked
+    ]
+
+
+# Which request of a side speaks for a key. A custom_id stands once in a batch; of a prompt that
+# a batch has more than once, the first.
+_OF_BATCH = {
+    "custom_id": """SELECT custom_id, id FROM jobs_batchrequest
+        WHERE batch_id = %s AND custom_id = ANY(%s)""",
+    "prompt": """SELECT encode(prompt_sha256, 'hex'), min(response_id)
+        FROM curation_responsesearch WHERE batch_id = %s AND prompt_sha256 = ANY(%s) GROUP BY 1""",
+    # Of one that still runs: lines without an answer are in no index of prompts.
+    "prompt of all": """SELECT encode(prompt_sha256, 'hex'), min(id)
+        FROM jobs_batchrequest WHERE batch_id = %s AND prompt_sha256 = ANY(%s) GROUP BY 1""",
+}
+# Of a model, that of its newest batch, unless it is hidden.
+_OF_MODEL = """
+SELECT wanted.name, found.response_id
+FROM unnest(%s::text[], %s) AS wanted (name, key)
+CROSS JOIN LATERAL (
+    SELECT one.response_id FROM curation_responsesearch AS one
+    JOIN jobs_batch AS batch ON batch.id = one.batch_id AND batch.deleted_at IS NULL
+    LEFT JOIN jobs_storedfile AS file
+        ON file.id = CASE WHEN one.ok THEN batch.output_file_id ELSE batch.error_file_id END
+    WHERE one.{column} = wanted.key AND one.model_name = %s AND one.project_id = %s
+        AND file.deleted_at IS NULL
+        AND (file.expires_at IS NULL OR file.expires_at > statement_timestamp())
+    ORDER BY one.batch_id DESC, one.response_id LIMIT 1
+) AS found
+"""
+
+
+def _look_up(side: Side, by: str, keys: Sequence[str]) -> dict[str, int]:
+    raw: list[Any] = list(keys) if by == "custom_id" else [bytes.fromhex(key) for key in keys]
+    if side.batch is not None:
+        how = by if by == "custom_id" or side.is_indexed else "prompt of all"
+        return dict(_rows(_OF_BATCH[how], [side.batch.pk, raw]))
+    column = "custom_id" if by == "custom_id" else "prompt_sha256"
+    query = _OF_MODEL.format(column=column)
+    return dict(_rows(query, [list(keys), raw, side.model_name, side.project_id]))
+
+
+def _facts(ids: Iterable[int]) -> dict[int, tuple[Any, ...]]:
+    query = """
+    SELECT request.id, answer.ok, md5(answer.text), length(answer.text), answer.output_tokens,
+        octet_length(answer.text)
+    FROM jobs_batchrequest AS request
+    LEFT JOIN jobs_batchresponse AS answer ON answer.request_id = request.id
+    WHERE request.id = ANY(%s)"""
+    rows = _rows(query, [list(ids)])
+    long = _whole_digests([row[0] for row in rows if row[1] and row[5] >= _MAY_BE_CUT])
+    return {row[0]: (*row[:2], long.get(row[0], row[2]), *row[3:5]) for row in rows}
+
+
+def _whole_digests(ids: Sequence[int]) -> dict[int, str]:
+    return {
+        request: hashlib.md5(text.encode("utf-8", "replace"), usedforsecurity=False).hexdigest()
+        for request, text in whole_texts(ids).items()
+    }
+
+
+def whole_texts(ids: Sequence[int]) -> dict[int, str]:
+    """Return the whole answers to these requests."""
+    if not ids:
+        return {}
+    query = """SELECT request_id, body, text FROM jobs_batchresponse
+        WHERE request_id = ANY(%s) AND ok"""
+    return {row[0]: whole_answer(bytes(row[1]), row[2]) for row in _rows(query, [list(ids)])}
+
+
+def _cell(side: Side, facts: tuple[Any, ...] | None) -> Cell | None:
+    if facts is None:
+        return None
+    request_id, ok, digest, chars, tokens = facts
+    if ok is None:
+        return Cell(request_id=request_id, state=OPEN)
+    if side.hides(ok=ok):
+        return Cell(request_id=request_id, state=HIDDEN)
+    if not ok:
+        return Cell(request_id=request_id, state=FAILED)
+    return Cell(
+        request_id=request_id,
+        state=ANSWERED,
+        digest=digest,
+        chars=chars,
+        output_tokens=tokens,
+    )
+
+
+_TEXTS = """
+SELECT request.id, request.custom_id, request.position, batch.public_id, batch.model_name,
+    left(request.prompt_text, %s), length(request.prompt_text), left(answer.text, %s),
+    answer.finish_reason, answer.latency_ms, answer.error_code, left(answer.error_message, %s)
+FROM jobs_batchrequest AS request
+JOIN jobs_batch AS batch ON batch.id = request.batch_id
+LEFT JOIN jobs_batchresponse AS answer ON answer.request_id = request.id
+WHERE request.id = ANY(%s)
+"""
+_NAMES = (
+    "custom_id",
+    "position",
+    "batch_id",
+    "model_name",
+    "prompt",
+    "prompt_chars",
+    "text",
+    "finish_reason",
+    "latency_ms",
+    "error_code",
+    "error_message",
+)
+
+
+def read_texts(rows: Sequence[Row], *, clamp: int | None = CLAMP_CHARS) -> None:
+    """Read what is shown of the cells of these rows; with `clamp` None, whole."""
+    cells = [cell for row in rows for cell in row.cells if cell is not None]
+    if not cells:
+        return
+    ids = [cell.request_id for cell in cells]
+    cut = 2**30 if clamp is None else clamp
+    read = {row[0]: row[1:] for row in _rows(_TEXTS, [cut, cut, cut, ids])}
+    whole = {} if clamp is not None else whole_texts(ids)
+    for cell in cells:
+        facts = dict(zip(_NAMES, read[cell.request_id], strict=True))
+        text = facts.pop("text")
+        if cell.state == ANSWERED:
+            cell.text = whole.get(cell.request_id, text)
+            cell.chars = max(cell.chars, len(cell.text))
+        if cell.state != FAILED:
+            facts["error_code"] = facts["error_message"] = ""
+        cell.facts = facts
+
+
+def _rows(query: str, params: Sequence[Any]) -> list[Any]:
+    with connection.cursor() as cursor:
+        cursor.execute(query, params)
+        return cursor.fetchall()
