@@ -70,7 +70,7 @@ class Comparing:
         usual = "prompt" if any(side.startswith(MODEL) for side in kept) else "custom_id"
         by, show = query.get("by", ""), query.get("show", "")
         project = query.get("project", "")
-        if len(project) > 64 or _NOT_STORABLE.search(project):
+        if len(project) > 200 or _NOT_STORABLE.search(project):
             project = ""
         return (
             cls(

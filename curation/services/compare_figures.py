@@ -23,6 +23,7 @@ from curation.services.compare_rows import (
 # Figures are of so many rows from the beginning: more would not be read in the time of a page.
 ROWS_MAX = 2_000
 FIELD_ROWS_MAX = 200
+FIELD_SLICE = 10
 FIELDS_SHOWN = 30
 LONGEST_SHOWN = 5
 # How much longer, in per cent: the edges of the histogram.
@@ -184,29 +185,21 @@ def _fields(rows: Sequence[Row]) -> tuple[list[FieldFigures], int]:
     some = [row for row in rows if len(row.answered) > 1][:FIELD_ROWS_MAX]
     if not some:
         return [], 0
-    # Texts that are not JSON at the beginning are not read to the end.
-    if not _are_json(some[:3]):
-        return [], 0
     counts: dict[str, list[int]] = {}
     compared = 0
-    for row in some:
-        texts = whole_texts([cell.request_id for cell in row.answered])
-        fields = compare_fields(list(texts.values()))
-        if fields is None:
-            continue
-        compared += 1
-        for field in fields:
-            found = counts.setdefault(field.path, [0, 0])
-            found[0] += 1
-            found[1] += field.is_same
+    for at in range(0, len(some), FIELD_SLICE):
+        part = some[at : at + FIELD_SLICE]
+        texts = whole_texts([cell.request_id for row in part for cell in row.answered])
+        for row in part:
+            fields = compare_fields([texts[cell.request_id] for cell in row.answered])
+            for field in fields or []:
+                found = counts.setdefault(field.path, [0, 0])
+                found[0] += 1
+                found[1] += field.is_same
+            compared += fields is not None
+        if not compared:
+            # What is not JSON at the beginning is not read to the end.
+            break
     figures = [FieldFigures(path=path, rows=n, same=same) for path, (n, same) in counts.items()]
     figures.sort(key=lambda one: (one.same / one.rows, -one.rows, one.path))
     return figures[:FIELDS_SHOWN], compared
-
-
-def _are_json(rows: Sequence[Row]) -> bool:
-    for row in rows:
-        texts = whole_texts([cell.request_id for cell in row.answered])
-        if compare_fields(list(texts.values())) is not None:
-            return True
-    return False
