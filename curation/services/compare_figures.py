@@ -93,8 +93,9 @@ def measure(sides: Sequence[Side], by: str) -> Figures:
     """Return the figures of the first ROWS_MAX rows."""
     rows: list[Row] = []
     after: Place | None = None
-    for some, after in walk_rows(sides, by, slice_rows=ROWS_MAX):
+    for some, behind in walk_rows(sides, by, slice_rows=ROWS_MAX):
         rows += some
+        after = behind
         if len(rows) >= ROWS_MAX:
             break
     is_whole = after is None and len(rows) <= ROWS_MAX

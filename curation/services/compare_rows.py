@@ -184,7 +184,11 @@ def _entries(side: Side, number: int, limit: int) -> list[tuple[int, int, str, s
 def _join(
     sides: Sequence[Side], by: str, stage: int, entries: Sequence[tuple[int, int, str, str]]
 ) -> list[Row]:
-    keys = list(dict.fromkeys(entry[2 if by == "custom_id" else 3] for entry in entries))
+    keys = list(
+        dict.fromkeys(
+            custom_id if by == "custom_id" else prompt for _, _, custom_id, prompt in entries
+        )
+    )
     if not keys:
         return []
     held = [_look_up(side, by, keys) for side in sides]
@@ -347,4 +351,5 @@ def read_texts(rows: Sequence[Row], *, clamp: int | None = CLAMP_CHARS) -> None:
 def _rows(query: str, params: Sequence[Any]) -> list[Any]:
     with connection.cursor() as cursor:
         cursor.execute(query, params)
-        return cursor.fetchall()
+        rows: list[Any] = cursor.fetchall()
+    return rows

@@ -64,7 +64,7 @@ def _project(
         if side in found:
             return found[side].project
     named = [one for one in projects if one.name == wanted.project]
-    return (named or [*projects, None])[0]
+    return next(iter([*named, *projects]), None)
 
 
 def _reached(batches: Sequence[Batch]) -> dict[int, int]:

@@ -96,7 +96,7 @@ def comparison_vote(request: HttpRequest, public_id: str) -> HttpResponse:
             "prompt": (left.facts or {}).get("prompt", "") if left else "",
             "skip": _behind(sides, pair.row.place),
         }
-    context["voted"] = found.votes.filter(voter=request.user, removed_at__isnull=True).count()
+    context["voted"] = found.votes.filter(voter=request.user.pk, removed_at__isnull=True).count()
     return render(request, "curation/comparison_vote.html", context)
 
 
