@@ -128,7 +128,7 @@ def _results() -> dict[str, tuple[str, int]]:
 def _compare() -> dict[str, tuple[str, int]]:
     """The page that compares, its figures and a row, of batches and of models."""
     pair = "?side={evaluation}&side={evaluation_again}"
-    models = "?side=model:{model}&side=model:{other_model}"
+    models = "?side=model:{model}&side=model:{other_model}&project={project}"
     alone = "?side={huge}&side={evaluation}"
     views = {
         "": "",
@@ -141,6 +141,8 @@ def _compare() -> dict[str, tuple[str, int]]:
         ", huge, middle": f"{alone}&from=0.{{huge_middle}}",
         ", huge, only the same": f"{alone}&show=same",
         ", huge by prompt, only the same": f"{alone}&by=prompt&show=same",
+        ", huge, what the small one has": f"{alone}&from=1.0",
+        ", what the huge one has, end": "?side={evaluation}&side={huge}&from=1.{huge_middle}",
         ", two models": models,
         ", two models by custom_id": f"{models}&by=custom_id",
         ", two models, only the same": f"{models}&show=same",

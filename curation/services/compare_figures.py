@@ -93,10 +93,12 @@ def measure(sides: Sequence[Side], by: str) -> Figures:
     """Return the figures of the first ROWS_MAX rows."""
     rows: list[Row] = []
     after: Place | None = None
-    for some, behind in walk_rows(sides, by, slice_rows=ROWS_MAX):
-        rows += some
-        after = behind
-        if len(rows) >= ROWS_MAX:
+    cost = 0
+    for some in walk_rows(sides, by, slice_rows=ROWS_MAX):
+        rows += some.rows
+        after = some.after
+        cost += some.cost
+        if cost >= ROWS_MAX:
             break
     is_whole = after is None and len(rows) <= ROWS_MAX
     rows = rows[:ROWS_MAX]

@@ -15,9 +15,13 @@ from jobs.models import Batch
 from jobs.prompts import PROMPT_TEXT_MAX
 
 PAGE_ROWS = 20
-SLICE_ROWS = 100
-# One request looks at so many rows for those that are asked for.
+SLICE_ROWS = 250
+# One request joins so many rows to find those that are asked for.
 SCAN_ROWS = 500
+# For what only a later batch has, so many of its rows are looked at in one statement; so many
+# of them cost as much as joining one.
+WINDOW_ROWS = 10_000
+_CHEAP = 40
 CLAMP_CHARS = 1_200
 # A text of so many bytes may have been cut where it is kept: the body tells.
 _MAY_BE_CUT = PROMPT_TEXT_MAX - 4
@@ -92,6 +96,20 @@ class Row:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Slice:
+    """Some rows and the place behind them, None at the end.
+
+    `looked_at` is how many of the side's rows were looked at for them, `cost` how much work that
+    was, in rows that are joined.
+    """
+
+    rows: list[Row]
+    after: Place | None
+    looked_at: int
+    cost: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class RowPage:
     """Rows in the order of the first side, then what only the others have.
 
@@ -115,40 +133,44 @@ def page_of_rows(
 ) -> RowPage:
     """Return the rows from `start` on that `show` asks for; its texts are cut."""
     found: list[Row] = []
-    looked_at = 0
-    for rows, after in walk_rows(sides, by, start=start, slice_rows=SLICE_ROWS if show else size):
-        for row in rows:
-            if len(found) == size:
-                read_texts(found)
-                return RowPage(rows=found, next=row.place, looked_at=looked_at)
-            looked_at += 1
-            if row.is_shown(show):
-                found.append(row)
-        if after is not None and (looked_at >= scan or len(found) == size):
-            read_texts(found)
-            return RowPage(rows=found, next=after, looked_at=looked_at)
+    looked_at = cost = 0
+    after: Place | None = None
+    for some in walk_rows(sides, by, start=start, slice_rows=SLICE_ROWS if show else size):
+        shown = [row for row in some.rows if row.is_shown(show)]
+        room = size - len(found)
+        found += shown[:room]
+        looked_at += some.looked_at
+        cost += some.cost
+        after = shown[room].place if len(shown) > room else some.after
+        if len(shown) > room or len(found) == size or cost >= scan:
+            break
     read_texts(found)
-    return RowPage(rows=found, next=None, looked_at=looked_at)
+    return RowPage(rows=found, next=after, looked_at=looked_at)
 
 
 def walk_rows(
     sides: Sequence[Side], by: str, *, start: Place | None = None, slice_rows: int = SLICE_ROWS
-) -> Iterator[tuple[list[Row], Place | None]]:
-    """Yield slices of rows, each with the place behind it; None is the end.
+) -> Iterator[Slice]:
+    """Yield slices of rows, each with the place behind it.
 
     The first side's rows come in their order; then those of the second that the first has not,
     and so on: each row comes once, whatever is missing where.
     """
     stage, number = start or (0, 0)
     while stage < len(sides):
-        entries = _entries(sides[stage], number, slice_rows + 1)
-        more = len(entries) > slice_rows
-        rows = _join(sides, by, stage, entries[:slice_rows])
-        if more:
-            after: Place | None = Place(stage, entries[slice_rows][0])
+        # Most of a later side's rows have come already.
+        limit = slice_rows if stage == 0 else max(slice_rows, SLICE_ROWS)
+        entries, looked_at, following = _entries(sides, by, stage, number, limit)
+        if following is not None:
+            after: Place | None = Place(stage, following)
         else:
             after = Place(stage + 1, 0) if stage + 1 < len(sides) else None
-        yield rows, after
+        yield Slice(
+            rows=_join(sides, by, stage, entries),
+            after=after,
+            looked_at=looked_at,
+            cost=max(len(entries), looked_at // _CHEAP),
+        )
         if after is None:
             return
         stage, number = after
@@ -158,32 +180,59 @@ def row_at(sides: Sequence[Side], by: str, place: Place) -> Row | None:
     """Return the row that stands at a place, None if none does."""
     if place.stage >= len(sides):
         return None
-    entries = _entries(sides[place.stage], place.number, 1)
+    entries, _, _ = _entries(sides, by, place.stage, place.number, 1)
     rows = _join(sides, by, place.stage, entries)
     return rows[0] if rows and rows[0].place == place else None
 
 
-def _entries(side: Side, number: int, limit: int) -> list[tuple[int, int, str, str]]:
-    """Return (number, request, custom_id, prompt) of a side's own rows, from a number on.
+# (number, request, custom_id, prompt): of a batch the number is the position; of a model it
+# counts down from the newest answer.
+Entry = tuple[int, int, str, str]
 
-    Of a batch the number is the position; of a model it counts down from the newest answer.
+_LATER = """SELECT position, id, custom_id, encode(prompt_sha256, 'hex')
+FROM jobs_batchrequest AS line
+WHERE batch_id = %s AND position >= %s AND position < %s {without} ORDER BY position LIMIT %s"""
+_WITHOUT = {
+    "custom_id": """AND NOT EXISTS (SELECT FROM jobs_batchrequest AS other
+        WHERE other.batch_id = %s AND other.custom_id = line.custom_id)""",
+    "prompt": """AND NOT EXISTS (SELECT FROM curation_responsesearch AS other
+        WHERE other.batch_id = %s AND other.prompt_sha256 = line.prompt_sha256)""",
+}
+# A place is read from an address: 0 is the beginning, any other number an id.
+_OWN_OF_MODEL = """SELECT id, response_id, custom_id, encode(prompt_sha256, 'hex')
+FROM curation_responsesearch
+WHERE model_name = %s AND project_id = %s AND (%s = 0 OR id <= %s) ORDER BY id DESC LIMIT %s"""
+
+
+def _entries(
+    sides: Sequence[Side], by: str, stage: int, number: int, limit: int
+) -> tuple[list[Entry], int, int | None]:
+    """Return a side's own rows from a number on, how many were looked at, and where to go on.
+
+    Of what an earlier batch has, which comes with that, as much is left out as the database can.
     """
-    if side.batch is not None:
-        query = """SELECT position, id, custom_id, encode(prompt_sha256, 'hex')
-            FROM jobs_batchrequest WHERE batch_id = %s AND position >= %s
-            ORDER BY position LIMIT %s"""
-        return _rows(query, [side.batch.pk, number, limit])
-    # A place is read from an address: 0 is the beginning, any other number an id.
-    query = """SELECT id, response_id, custom_id, encode(prompt_sha256, 'hex')
-        FROM curation_responsesearch
-        WHERE model_name = %s AND project_id = %s AND (%s = 0 OR id <= %s)
-        ORDER BY id DESC LIMIT %s"""
-    return _rows(query, [side.model_name, side.project_id, number, number, limit])
+    side = sides[stage]
+    if side.batch is None:
+        params: list[Any] = [side.model_name, side.project_id, number, number, limit + 1]
+        found: list[Entry] = _rows(_OWN_OF_MODEL, params)
+        following = found[limit][0] if len(found) > limit else None
+        return found[:limit], len(found[:limit]), following
+    earlier = [
+        one.batch.pk
+        for one in sides[:stage]
+        if one.batch is not None and (by == "custom_id" or one.is_indexed)
+    ]
+    end = number + (WINDOW_ROWS if earlier else limit + 1)
+    query = _LATER.format(without=_WITHOUT[by] * len(earlier))
+    found = _rows(query, [side.batch.pk, number, end, *earlier, limit + 1])
+    following = end if end < side.batch.total else None
+    if len(found) > limit:
+        following = found[limit][0]
+    looked_at = max(0, min(following or side.batch.total, side.batch.total) - number)
+    return found[:limit], looked_at, following
 
 
-def _join(
-    sides: Sequence[Side], by: str, stage: int, entries: Sequence[tuple[int, int, str, str]]
-) -> list[Row]:
+def _join(sides: Sequence[Side], by: str, stage: int, entries: Sequence[Entry]) -> list[Row]:
     keys = list(
         dict.fromkeys(
             custom_id if by == "custom_id" else prompt for _, _, custom_id, prompt in entries

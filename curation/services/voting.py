@@ -95,16 +95,17 @@ def find_pair(
     if start is None:
         last = mine.order_by("-pk").values_list("place", flat=True).first()
         start = Place.read(last) if last else None
-    looked = 0
-    for rows, after in walk_rows(sides, comparison.by, start=start):
-        voted = set(mine.filter(key__in=[row.key for row in rows]).values_list("key", flat=True))
-        for row in rows:
+    cost = 0
+    for some in walk_rows(sides, comparison.by, start=start):
+        keys = [row.key for row in some.rows]
+        voted = set(mine.filter(key__in=keys).values_list("key", flat=True))
+        for row in some.rows:
             pair = None if row.key in voted else pair_of(comparison, row, voter)
             if pair is not None:
                 return NextPair(pair=pair)
-        looked += len(rows)
-        if looked >= LOOK_ROWS and after is not None:
-            return NextPair(pair=None, looked_on_to=after)
+        cost += some.cost
+        if cost >= LOOK_ROWS and some.after is not None:
+            return NextPair(pair=None, looked_on_to=some.after)
     return NextPair(pair=None)
 
 

@@ -11,6 +11,7 @@ from django.test import Client
 from django.utils import timezone
 
 from curation.comparing import Comparing, Place
+from curation.services import compare_rows
 from curation.services.compare_figures import measure
 from curation.services.compare_rows import Side, page_of_rows, walk_rows
 from curation.services.search_index import index_responses
@@ -128,8 +129,8 @@ def test_rows_come_once_with_three_sides_and_any_slices(ours):
         for slice_rows in (1, 2, 3, 50):
             rows = [
                 r
-                for some, _ in walk_rows(sides_of(*batches), by, slice_rows=slice_rows)
-                for r in some
+                for some in walk_rows(sides_of(*batches), by, slice_rows=slice_rows)
+                for r in some.rows
             ]
             assert len({row.key for row in rows}) == len(rows) == 6
             present = [[cell is not None for cell in row.cells] for row in rows]
@@ -159,13 +160,26 @@ def test_only_what_is_asked_for_is_shown(http, pair, show, keys):
     assert re.findall(r'cmp-name"><bdi title="([^"]*)"', page) == keys
 
 
-def test_what_is_looked_at_in_one_request_is_bounded(ours):
+def test_what_is_looked_at_in_one_request_is_bounded(ours, monkeypatch):
+    monkeypatch.setattr(compare_rows, "SLICE_ROWS", 50)
     texts = {f"n{n}": "same" for n in range(130)}
     sides = sides_of(answered(ours, texts), answered(ours, {**texts, "n125": "other"}))
     page = page_of_rows(sides, "custom_id", show="different", scan=100)
     assert page.rows == [] and page.looked_at == 100 and page.next == Place(0, 100)
     rest = page_of_rows(sides, "custom_id", show="different", start=page.next)
     assert [row.key for row in rest.rows] == ["n125"] and rest.next is None
+
+
+@pytest.mark.parametrize("by", ["custom_id", "prompt"])
+def test_what_only_a_later_side_has_is_found_however_much_lies_before_it(ours, monkeypatch, by):
+    monkeypatch.setattr(compare_rows, "WINDOW_ROWS", 10)
+    texts = {f"n{n}": "same" for n in range(45)}
+    alone = {"first": "1", **texts, "last": "2"}
+    sides = sides_of(answered(ours, texts), answered(ours, alone))
+    assert table(sides, by)[-2:][0][1] == [None, "1"]
+    assert table(sides, by)[-1][1] == [None, "2"] and len(table(sides, by)) == 47
+    page = page_of_rows(sides, by, start=Place(1, 1), scan=0)
+    assert page.rows == [] and page.next == Place(1, 11) and page.looked_at == 10
 
 
 def test_words_that_differ_are_marked_on_both_sides(http, pair):
