@@ -282,7 +282,7 @@ _OF_BATCH = {
 # Of a model, that of its newest batch, unless it is hidden.
 _OF_MODEL = """
 SELECT wanted.name, found.response_id
-FROM unnest(%s::text[], %s) AS wanted (name, key)
+FROM unnest(%s::text[], %s::{type}[]) AS wanted (name, key)
 CROSS JOIN LATERAL (
     SELECT one.response_id FROM curation_responsesearch AS one
     JOIN jobs_batch AS batch ON batch.id = one.batch_id AND batch.deleted_at IS NULL
@@ -301,8 +301,8 @@ def _look_up(side: Side, by: str, keys: Sequence[str]) -> dict[str, int]:
     if side.batch is not None:
         how = by if by == "custom_id" or side.is_indexed else "prompt of all"
         return dict(_rows(_OF_BATCH[how], [side.batch.pk, raw]))
-    column = "custom_id" if by == "custom_id" else "prompt_sha256"
-    query = _OF_MODEL.format(column=column)
+    column, kind = ("custom_id", "text") if by == "custom_id" else ("prompt_sha256", "bytea")
+    query = _OF_MODEL.format(column=column, type=kind)
     return dict(_rows(query, [list(keys), raw, side.model_name, side.project_id]))
 
 

@@ -228,6 +228,17 @@ def test_models_are_joined_by_prompt_each_with_its_newest_answer(http, ours):
     assert sorted(texts, key=str) == sorted([["new", "theirs"], ["of b", None]], key=str)
 
 
+def test_models_can_be_joined_by_custom_id_too(http, ours):
+    answered(ours, {"a": "old", "b": "of b"}, model="one")
+    answered(ours, {"a": "new"}, model="one")
+    batch = answered(ours, {"a": "beside"}, model="other")
+    response = http.get("/compare", query("model:one", batch, by="custom_id"))
+    texts = [
+        [cell.cell and cell.cell.text for cell in row.cells] for row in response.context["rows"]
+    ]
+    assert texts == [["new", "beside"], ["of b", None]]
+
+
 def test_a_row_can_be_read_whole(http, ours):
     long = "word " * 20_000
     one = answered(ours, {"a": long})
