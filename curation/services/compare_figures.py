@@ -139,7 +139,7 @@ def _pair(side: Side, rows: Sequence[Row], at: int) -> PairFigures:
             only_first += first is not None
             only_this += this is not None
     deltas = [100 * (this.chars - first.chars) / max(1, first.chars) for first, this in both]
-    tenths = quantiles(deltas, n=10) if len(deltas) > 1 else deltas * 9
+    tenths = quantiles(deltas, n=10, method="inclusive") if len(deltas) > 1 else deltas * 9
     return PairFigures(
         side=side,
         both=len(both),

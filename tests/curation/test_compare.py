@@ -279,8 +279,17 @@ def test_figures_count_what_is_there(http, pair):
     assert (beside.both, beside.same, beside.agreement) == (2, 1, 50.0)
     assert (beside.only_first, beside.only_this) == (1, 2)
     assert sum(bar.count for bar in beside.bars) == 2
+    assert -100 <= beside.delta_low <= beside.delta_median <= beside.delta_high <= 100
     page = http.get("/compare/figures", query(*pair)).content.decode()
     assert "50.0 %" in page and "all 5 rows" in page
+
+
+def test_lengths_are_told_in_per_cent_of_the_first(ours):
+    texts = {f"n{n}": "x" * 100 for n in range(5)}
+    longer = {f"n{n}": "y" * (100 + 50 * n) for n in range(5)}
+    (beside,) = measure(sides_of(answered(ours, texts), answered(ours, longer)), "custom_id").pairs
+    assert (beside.delta_median, beside.delta_high) == (100, pytest.approx(180))
+    assert [bar.count for bar in beside.bars if bar.count] == [1, 1, 2, 1]
 
 
 def test_foreign_hidden_and_deleted_answers_are_not_shown(http, ours, pair):
