@@ -8,17 +8,8 @@ from statistics import quantiles
 
 from curation.comparing import Place
 from curation.json_fields import compare_fields
-from curation.services.compare_rows import (
-    ANSWERED,
-    FAILED,
-    HIDDEN,
-    OPEN,
-    Cell,
-    Row,
-    Side,
-    walk_rows,
-    whole_texts,
-)
+from curation.services.compare_cells import ANSWERED, FAILED, HIDDEN, OPEN, Cell, Side, whole_texts
+from curation.services.compare_rows import Row, walk_rows
 
 # Figures are of so many rows from the beginning: more would not be read in the time of a page.
 ROWS_MAX = 2_000

@@ -8,7 +8,7 @@ from django.db.models import QuerySet
 
 from curation.comparing import MODEL, Comparing
 from curation.models import ResponseSearch, SearchProgress
-from curation.services.compare_rows import Side
+from curation.services.compare_cells import Side
 from jobs.models import Batch, Project
 
 

@@ -15,7 +15,8 @@ from django.utils import timezone
 from curation.comparing import Comparing, Place
 from curation.models import Comparison, Vote, VoteChoice
 from curation.ranking import Duel, Rank, count_duels, rank_sides
-from curation.services.compare_rows import ANSWERED, Row, Side, row_at, walk_rows
+from curation.services.compare_cells import ANSWERED, Side
+from curation.services.compare_rows import Row, row_at, walk_rows
 from jobs.services.audit import current_actor
 
 # So many rows are looked at for one in which two sides answered differently.

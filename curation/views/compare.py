@@ -11,8 +11,9 @@ from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
 from curation.comparing import BY, MODEL, SHOW, SIDES_MAX, Comparing, Place
+from curation.services.compare_cells import Side
 from curation.services.compare_figures import measure
-from curation.services.compare_rows import Side, page_of_rows, read_texts, row_at
+from curation.services.compare_rows import page_of_rows, read_texts, row_at
 from curation.services.compare_sides import find_sides
 from curation.services.search_index import batch_behind_by, behind_by
 from curation.views.chips import Chip

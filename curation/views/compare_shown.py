@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from curation.json_fields import FieldRow, compare_fields
-from curation.services.compare_rows import ANSWERED, Cell, Row, Side
+from curation.services.compare_cells import ANSWERED, Cell, Side
+from curation.services.compare_rows import Row
 from curation.word_diff import STEPS_MAX, Span, diff_words
 
 # The differences of one page are looked for in so many steps together: some 50 ms.

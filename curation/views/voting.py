@@ -15,7 +15,8 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from curation.comparing import Comparing, Place
 from curation.models import Comparison
 from curation.ranking import Duel
-from curation.services.compare_rows import Side, read_texts
+from curation.services.compare_cells import Side
+from curation.services.compare_rows import read_texts
 from curation.services.compare_sides import find_sides
 from curation.services.voting import (
     CannotVote,

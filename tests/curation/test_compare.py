@@ -12,8 +12,9 @@ from django.utils import timezone
 
 from curation.comparing import Comparing, Place
 from curation.services import compare_rows
+from curation.services.compare_cells import Side
 from curation.services.compare_figures import measure
-from curation.services.compare_rows import Side, page_of_rows, walk_rows
+from curation.services.compare_rows import page_of_rows, walk_rows
 from curation.services.search_index import index_responses
 from jobs.models import Batch, BatchRequest, BatchResponse, Project, StoredFile
 from jobs.services.deleting import delete_batch
