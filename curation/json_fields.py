@@ -39,15 +39,13 @@ def read_json_object(text: str) -> dict[str, Any] | None:
 
 
 def flatten(value: Any) -> dict[str, str]:
-    """Return the leaves by their path (`a.b`, `a[0]`), as JSON; at most FIELDS_MAX of them."""
+    """Return the leaves by their path (`a.b`, `a[0]`), as JSON."""
     found: dict[str, str] = {}
     _walk(value, "", 0, found)
     return found
 
 
 def _walk(value: Any, path: str, depth: int, found: dict[str, str]) -> None:
-    if len(found) >= FIELDS_MAX:
-        return
     if isinstance(value, dict) and value and depth < DEPTH_MAX:
         for key, one in value.items():
             name = key if re.fullmatch(r"\w+", key) else f"[{json.dumps(key, ensure_ascii=False)}]"
@@ -63,15 +61,22 @@ def _walk(value: Any, path: str, depth: int, found: dict[str, str]) -> None:
 def compare_fields(texts: Sequence[str | None]) -> list[FieldRow] | None:
     """Return the fields of all answers, in the order of their coming; None unless all are JSON.
 
-    An answer that is None is missing: its fields are.
+    An answer that is None is missing: its fields are. Of more than FIELDS_MAX those that differ
+    come first, and the rest is left out.
     """
     objects: list[dict[str, str]] = []
     for text in texts:
         value = {} if text is None else read_json_object(text)
         if value is None:
             return None
-        objects.append(flatten(value) if value else {})
+        try:
+            objects.append(flatten(value) if value else {})
+        except RecursionError:  # As deep as can be read, and too deep to be written.
+            return None
     if sum(text is not None for text in texts) < 2:
         return None
-    paths = list(dict.fromkeys(path for one in objects for path in one))[:FIELDS_MAX]
-    return [FieldRow(path=path, values=[one.get(path) for one in objects]) for path in paths]
+    paths = dict.fromkeys(path for one in objects for path in one)
+    rows = [FieldRow(path=path, values=[one.get(path) for one in objects]) for path in paths]
+    if len(rows) > FIELDS_MAX:
+        rows.sort(key=lambda row: row.is_same)
+    return rows[:FIELDS_MAX]

@@ -148,12 +148,16 @@ def _compare() -> dict[str, tuple[str, int]]:
         ", two models, only the same": f"{models}&show=same",
         ", a model and a batch": "?side=model:{model}&side={evaluation}",
     }
-    pages = {f"Compare{words}": (f"/compare{query}", 24) for words, query in views.items()}
+    # What is looked for takes several slices of rows.
+    pages = {
+        f"Compare{words}": (f"/compare{query}", 21 if "show=" in query else 17 if query else 7)
+        for words, query in views.items()
+    }
     parts = {
-        f"Compare, figures of {words}": (f"/compare/figures{query}", 24)
+        f"Compare, figures of {words}": (f"/compare/figures{query}", 12)
         for words, query in (("two", pair), ("huge", alone), ("models", models))
     }
-    return {**pages, **parts, "Compare, a row": (f"/compare/row{pair}&at=0.0", 16)}
+    return {**pages, **parts, "Compare, a row": (f"/compare/row{pair}&at=0.0", 12)}
 
 
 # The page of a batch, its live part, its figures and its object; what waits is explained.

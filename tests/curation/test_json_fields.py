@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -42,10 +43,24 @@ def test_order_and_spacing_make_no_difference(value):
     assert rows is not None and all(row.is_same for row in rows)
 
 
-def test_huge_and_deep_objects_are_bounded():
-    assert len(flatten({str(n): n for n in range(10_000)})) == FIELDS_MAX
+def test_of_very_many_fields_those_that_differ_are_kept():
+    value = {f"key{n}": n for n in range(5_000)}
+    turned = dict(reversed(list(value.items()))) | {"key4321": -1}
+    rows = compare_fields([json.dumps(value), json.dumps(turned)])
+    assert len(rows) == FIELDS_MAX
+    assert [row.path for row in rows if not row.is_same] == ["key4321"] == [rows[0].path]
+
+
+def test_deep_objects_are_bounded():
     deep = value = {}
     for _ in range(500):
         value["x"] = {}
         value = value["x"]
     assert len(flatten(deep)) == 1
+
+
+@pytest.mark.parametrize("depth", [500, 900, 940, 960, 980, 1_000, 5_000])
+def test_as_deep_as_it_may_be_nothing_breaks(depth):
+    text = '{"a":' * depth + "1" + "}" * depth
+    rows = compare_fields([text, text])
+    assert rows is None or rows[0].is_same
