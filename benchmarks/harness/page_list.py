@@ -148,13 +148,17 @@ def _compare() -> dict[str, tuple[str, int]]:
         ", two models, only the same": f"{models}&show=same",
         ", a model and a batch": "?side=model:{model}&side={evaluation}",
     }
-    # What is looked for takes several slices of rows.
+    # What is looked for takes several slices of rows, and so do a model's, many of which may be
+    # of a line that it answered again since.
     pages = {
-        f"Compare{words}": (f"/compare{query}", 21 if "show=" in query else 17 if query else 7)
+        f"Compare{words}": (
+            f"/compare{query}",
+            25 if "=model:" in query else 21 if "show=" in query else 19 if query else 7,
+        )
         for words, query in views.items()
     }
     parts = {
-        f"Compare, figures of {words}": (f"/compare/figures{query}", 12)
+        f"Compare, figures of {words}": (f"/compare/figures{query}", 15)
         for words, query in (("two", pair), ("huge", alone), ("models", models))
     }
     return {**pages, **parts, "Compare, a row": (f"/compare/row{pair}&at=0.0", 12)}

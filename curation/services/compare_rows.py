@@ -126,7 +126,7 @@ def walk_rows(
     """
     stage, number = start or (0, 0)
     while stage < len(sides):
-        # Most of a later side's rows have come already.
+        # Most of a later side's rows have come already, and so have many of a model's.
         limit = slice_rows if stage == 0 else max(slice_rows, SLICE_ROWS)
         entries, looked_at, following = _entries(sides, by, stage, number, limit)
         if following is not None:
@@ -142,6 +142,7 @@ def walk_rows(
         if after is None:
             return
         stage, number = after
+        slice_rows = max(slice_rows, SLICE_ROWS)
 
 
 def read_texts(rows: Sequence[Row], *, clamp: int | None = CLAMP_CHARS) -> None:
