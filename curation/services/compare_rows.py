@@ -191,11 +191,7 @@ def _entries(
         found: list[Entry] = fetch(_OWN_OF_MODEL, params)
         following = found[limit][0] if len(found) > limit else None
         return found[:limit], len(found[:limit]), following
-    earlier = [
-        one.batch.pk
-        for one in sides[:stage]
-        if one.batch is not None and (by == "custom_id" or one.is_indexed)
-    ]
+    earlier = [one.batch.pk for one in sides[:stage] if one.batch is not None]
     end = number + (WINDOW_ROWS if earlier else limit + 1)
     query = _LATER.format(without=_WITHOUT[by] * len(earlier))
     found = fetch(query, [side.batch.pk, number, end, *earlier, limit + 1])

@@ -186,6 +186,7 @@ def test_what_only_a_later_side_has_is_found_however_much_lies_before_it(ours, m
 def test_words_that_differ_are_marked_on_both_sides(http, pair):
     page = http.get("/compare", query(*pair)).content.decode()
     assert "two <del>words</del>" in page and "two <ins>birds</ins>" in page
+    assert page.count("<del>") == page.count("<ins>") == 1
     assert "The same as A." in page and "Missing: this side has no such row." in page
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 from playwright.sync_api import expect
 
@@ -83,9 +81,6 @@ def test_nothing_overflows_and_all_can_be_read(open_page, live_server, project, 
             wide = page.evaluate("document.documentElement.scrollWidth")
             assert wide <= width, f"{name} is {wide} wide"
             check_accessible(page)
-            if os.environ.get("VBATCH_PICTURES"):
-                path = f"{os.environ['VBATCH_PICTURES']}/{name}-{width}-{theme}.png"
-                page.screenshot(path=path, full_page=True)
 
         page.goto(f"{live_server.url}/compare")
         look("empty")
