@@ -10,7 +10,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('curation', '0004_reviews'),
+        ('curation', '0005_groups'),
         ('jobs', '0010_indexes_named_by_pages'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
