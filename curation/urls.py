@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.urls import include, path, re_path
 
 from curation.views.adjudicating import adjudicate_item, disagreed
+from curation.views.compare import compare, compare_figures, compare_row
 from curation.views.dataset_version import (
     export_file,
     version,
@@ -28,12 +29,19 @@ from curation.views.review_sets import (
 )
 from curation.views.reviewing import review_item, review_next
 from curation.views.starring import star, stars_bulk, undo
+from curation.views.voting import (
+    comparison,
+    comparison_create,
+    comparison_undo,
+    comparison_vote,
+)
 from jobs.urls import LINE
 
 _DATASET = r"^datasets/(?P<public_id>dset_[0-9a-f]{32})"
 _VERSION = rf"{_DATASET}/versions/(?P<number>[0-9]{{1,9}})"
 _SET = r"^curation/(?P<public_id>rset_[0-9a-f]{32})"
 _AT = r"(?P<position>[0-9]{1,9})"
+_COMPARISON = r"^compare/(?P<public_id>cmp_[0-9a-f]{32})"
 
 urlpatterns = [
     path("curation", review_sets, name="review-sets"),
@@ -64,5 +72,12 @@ urlpatterns = [
     re_path(rf"{_VERSION}/exports$", version_export, name="version-export"),
     re_path(rf"{_VERSION}/rejects$", version_rejects, name="version-rejects"),
     re_path(r"^exports/(?P<public_id>export_[0-9a-f]{32})$", export_file, name="export-file"),
+    path("compare", compare, name="compare"),
+    path("compare/figures", compare_figures, name="compare-figures"),
+    path("compare/row", compare_row, name="compare-row"),
+    path("compare/votes", comparison_create, name="comparison-create"),
+    re_path(rf"{_COMPARISON}$", comparison, name="comparison"),
+    re_path(rf"{_COMPARISON}/vote$", comparison_vote, name="comparison-vote"),
+    re_path(rf"{_COMPARISON}/undo$", comparison_undo, name="comparison-undo"),
     path("api/", include("curation.api.urls")),
 ]

@@ -125,6 +125,45 @@ def _results() -> dict[str, tuple[str, int]]:
     return {**pages, **routes}
 
 
+def _compare() -> dict[str, tuple[str, int]]:
+    """The page that compares, its figures and a row, of batches and of models."""
+    pair = "?side={evaluation}&side={evaluation_again}"
+    models = "?side=model:{model}&side=model:{other_model}&project={project}"
+    alone = "?side={huge}&side={evaluation}"
+    views = {
+        "": "",
+        ", two batches": pair,
+        ", two batches by prompt": f"{pair}&by=prompt",
+        ", only different": f"{pair}&show=different",
+        ", only the same": f"{pair}&show=same",
+        ", missing by prompt": f"{pair}&by=prompt&show=missing",
+        ", huge and a small one": alone,
+        ", huge, middle": f"{alone}&from=0.{{huge_middle}}",
+        ", huge, only the same": f"{alone}&show=same",
+        ", huge by prompt, only the same": f"{alone}&by=prompt&show=same",
+        ", huge, what the small one has": f"{alone}&from=1.0",
+        ", what the huge one has, end": "?side={evaluation}&side={huge}&from=1.{huge_middle}",
+        ", two models": models,
+        ", two models by custom_id": f"{models}&by=custom_id",
+        ", two models, only the same": f"{models}&show=same",
+        ", a model and a batch": "?side=model:{model}&side={evaluation}",
+    }
+    # What is looked for takes several slices of rows, and so do a model's, many of which may be
+    # of a line that it answered again since.
+    pages = {
+        f"Compare{words}": (
+            f"/compare{query}",
+            25 if "=model:" in query else 21 if "show=" in query else 19 if query else 7,
+        )
+        for words, query in views.items()
+    }
+    parts = {
+        f"Compare, figures of {words}": (f"/compare/figures{query}", 15)
+        for words, query in (("two", pair), ("huge", alone), ("models", models))
+    }
+    return {**pages, **parts, "Compare, a row": (f"/compare/row{pair}&at=0.0", 12)}
+
+
 # The page of a batch, its live part, its figures and its object; what waits is explained.
 _KINDS = {
     "small": (13, 10, 7, 4),
@@ -154,6 +193,7 @@ _PAGES = {
     "Batches, most tokens, live": ("/batches/live?sort=-tokens", 13),
     **{name: cost for kind in _KINDS for name, cost in _batch(kind).items()},
     **_results(),
+    **_compare(),
     "Answers, huge, middle": ("/batches/{huge}?from={huge_middle}", 15),
     "Answers, huge, end": ("/batches/{huge}?from={huge_end}", 15),
     "Answers, huge, errors": ("/batches/{huge}?show=errors", 14),
@@ -278,6 +318,10 @@ def find_subjects(project: Project) -> dict[str, str]:
     done = ours.filter(state=BatchState.COMPLETED, completed__gt=0)
     at_work = Chunk.objects.filter(state=ChunkState.CLAIMED).values("batch")
     huge = _first(done.order_by("-total", "-pk"))
+    # Those of one size have the same lines, each for a model of its own.
+    largest = done.exclude(pk=huge.pk).order_by("-total", "-pk")
+    evaluation = largest.first() or huge
+    again = largest.exclude(model_name=evaluation.model_name).first() or evaluation
     running = _first(ours.filter(pk__in=at_work).order_by("-total"))
     small = _first(done.filter(failed=0).order_by("total", "-pk"))
     queued = ours.filter(state=BatchState.IN_PROGRESS, last_seq=0, paused_at=None)
@@ -293,6 +337,9 @@ def find_subjects(project: Project) -> dict[str, str]:
         "queued": _first(queued.exclude(pk__in=at_work).order_by("-pk")).public_id,
         "failed": _first(ours.filter(state=BatchState.FAILED).order_by("-pk")).public_id,
         "errors": _first(done.filter(failed__gt=0).order_by("-pk")).public_id,
+        "evaluation": evaluation.public_id,
+        "evaluation_again": again.public_id,
+        "other_model": quote(again.model_name),
         "huge_middle": str(huge.total // 2),
         "huge_end": str(max(0, huge.total - 25)),
         "huge_custom_id": quote(lines.get().custom_id),

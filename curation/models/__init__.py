@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from curation.models.comparisons import Comparison, Vote, VoteChoice
 from curation.models.datasets import (
     Dataset,
     DatasetReject,
@@ -24,6 +25,7 @@ from curation.models.search import ResponseSearch, SearchProgress
 
 __all__ = [
     "Adjudication",
+    "Comparison",
     "Dataset",
     "DatasetReject",
     "DatasetRow",
@@ -41,4 +43,6 @@ __all__ = [
     "ReviewState",
     "SearchProgress",
     "VersionState",
+    "Vote",
+    "VoteChoice",
 ]

@@ -8,6 +8,7 @@ from django.contrib.auth.models import User
 from benchmarks.harness.asking import PEOPLE, Askers
 from benchmarks.harness.page_list import ADMIN, REQUESTS, VIEWER, Ask, find_cursors, find_subjects
 from benchmarks.harness.pages import GOOD
+from curation.services.search_index import index_responses
 from jobs.models import Membership, Project, StoredFile
 from jobs.services.audit import note_deed
 from jobs.services.projects import get_project
@@ -58,6 +59,15 @@ def _fill(project: Project, name: str) -> None:
         project=project, state=BatchState.COMPLETED, texts=["a"] * 9, errors=["no"] * 3, **ended
     )
     make_series(SeriesKind.BATCH, huge, step=Step.THINNED)
+    # The same lines, by another model: to be compared.
+    make_batch(
+        project=project,
+        state=BatchState.COMPLETED,
+        texts=["b"] * 9,
+        errors=["no"] * 3,
+        model_name="other",
+        **ended,
+    )
     make_batch(project=project, state=BatchState.COMPLETED, texts=["a"], **ended)
     make_batch(project=project, state=BatchState.COMPLETED, texts=["a"], errors=["no"], **ended)
     for state in (BatchState.FAILED, BatchState.CANCELLED, BatchState.EXPIRED):
@@ -74,6 +84,7 @@ FILLS = 6
 def test_a_request_costs_what_the_list_says_and_no_more_for_each_row(project, part):
     for number in range(FILLS):
         _fill(project, f"host {number}")
+    index_responses(every=True)
     askers, subjects = Askers(project), find_subjects(project)
     wrong = {}
     for ask in REQUESTS:

@@ -4,27 +4,31 @@ from __future__ import annotations
 
 import psycopg
 
-# A plain prompt, a long one, one from right to left, one with emoji, one with code.
+# A plain prompt, a long one, one from right to left, one with emoji, one with code. The batches
+# of 400 lines have all the same: an evaluation that is run again and again, to be compared.
 _REQUESTS = """
 INSERT INTO jobs_batchrequest (id, batch_id, line, position, custom_id, body, prompt_text,
     prompt_sha256)
-SELECT id, n, position + 1, position, format('request-%%s-%%s', n, position),
+SELECT id, n, position + 1, position, format('request-%%s-%%s', evaluation, position),
     convert_to(json_build_object(
         'model', coalesce(model_name, 'gone/model-7b'), 'max_tokens', 256,
         'messages', json_build_array(json_build_object('role', 'user', 'content', prompt))
     )::text, 'UTF8'),
     prompt, sha256(convert_to(prompt, 'UTF8'))
 FROM (
-    SELECT plan.n, position, first_id + position AS id, model.name AS model_name,
-        CASE (first_id + position)::bigint %% 5
+    SELECT plan.n, position, first_id + position AS id, model.name AS model_name, evaluation,
+        CASE key %% 5
             WHEN 0 THEN 'What is the plan for case '
             WHEN 1 THEN repeat('Read this passage and say what it is about. ', 8)
             WHEN 2 THEN 'ما هو ملخص هذا النص؟ שלום עולם '
             WHEN 3 THEN '🧪 Translate 🇩🇪 into 🇫🇷: 👩‍👩‍👧 '
             ELSE E'def f(x):\n    return x + 1\n# explain <script>alert(1)</script> '
-        END || md5((first_id + position)::text) AS prompt
+        END || md5(key::text) AS prompt
     FROM plan
     CROSS JOIN LATERAL generate_series(0, plan.total - 1) AS position
+    CROSS JOIN LATERAL (SELECT CASE WHEN plan.total = 400 THEN position
+        ELSE (1000 + first_id + position)::bigint END AS key,
+        CASE WHEN plan.total = 400 THEN 0 ELSE plan.n END AS evaluation) AS asked
     LEFT JOIN jobs_servedmodel AS model ON model.id = plan.model_id
 ) AS line
 """
