@@ -128,7 +128,8 @@ def batch_behind_by(*, batch: Batch) -> int:
 
 def _is_anything(where: str) -> bool:
     query = f"""SELECT EXISTS ({_BEHIND.format(where=where)}) AND NOT EXISTS (
-        SELECT FROM pg_locks WHERE locktype = 'advisory' AND classid = 0 AND objid = %s)"""
+        SELECT FROM pg_locks WHERE locktype = 'advisory' AND classid = 0 AND objid = %s
+            AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))"""
     with connection.cursor() as cursor:
         cursor.execute(query, [_LOCK])
         return bool(cursor.fetchone()[0])

@@ -268,7 +268,6 @@ def test_embeddings_have_no_limit_of_tokens(http, ours):
 
 
 def test_both_runs_open_side_by_side_once_the_new_one_has_ended(http, batch):
-    comparing = pytest.importorskip("curation.comparing")
     ask(http, "?q=river")
     made = made_of(batch)
     page = http.get(f"/batches/{made.public_id}").content.decode()
@@ -278,6 +277,6 @@ def test_both_runs_open_side_by_side_once_the_new_one_has_ended(http, batch):
     link = re.search(r'href="(/compare\?[^"]*)"', page)
     assert link is not None
     query = link[1].partition("?")[2]
-    wanted, wrong = comparing.Comparing.read(QueryDict(query), QueryDict(query).getlist("side"))
+    wanted, wrong = Comparing.read(QueryDict(query), QueryDict(query).getlist("side"))
     assert wanted.sides == (batch.public_id, made.public_id) and not wrong
     assert http.get(link[1]).status_code == 200
