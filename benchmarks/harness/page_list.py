@@ -122,7 +122,16 @@ def _results() -> dict[str, tuple[str, int]]:
         f"/api/results{words}": (f"/api/results{query.replace('before', 'after')}", 9)
         for words, query in views.items()
     }
-    return {**pages, **routes}
+    more = {
+        "/api/discover": ("/api/discover", 6),
+        "/api/discover of a batch": ("/api/discover?batch_id={huge}", 7),
+        "/api/gold-star": ("/api/gold-star", 6),
+        "/api/export-gold-star": ("/api/export-gold-star?format=raw&min_quality=7", 8),
+        "Re-run what a filter finds": ("/results/rerun?batch={small}", 14),
+        "Curate": ("/curation", 8),
+        "Data sets": ("/datasets", 8),
+    }
+    return {**pages, **routes, **more}
 
 
 def _compare() -> dict[str, tuple[str, int]]:

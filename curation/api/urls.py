@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from django.urls import path
 
-from curation.api import export, gold, results
+from curation.api import discover, export, gold, results
 
 urlpatterns = [
     path("gold-star", gold.GoldStarsView.as_view(), name="api-gold-stars"),
     path("gold-star/<str:gold_id>", gold.GoldStarView.as_view(), name="api-gold-star"),
     path("export-gold-star", export.ExportView.as_view(), name="api-export-gold-star"),
+    path("discover", discover.DiscoverView.as_view(), name="api-discover"),
     path("results", results.ResultsView.as_view(), name="api-results"),
 ]

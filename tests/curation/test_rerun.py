@@ -12,6 +12,7 @@ from django.http import QueryDict
 from django.test import Client
 from django.utils import timezone
 
+from curation.comparing import Comparing
 from curation.services.search_index import index_responses
 from jobs.models import AuditEntry, Batch, BatchRequest, Project, ServedModel, StoredFile
 from jobs.services import rerunning
