@@ -177,7 +177,7 @@ def test_a_review_is_kept_as_a_draft_submitted_changed_and_set_back(people, ours
     assert stale.status_code == 409 and "changed meanwhile" in stale.content.decode()
     review(ada, made, 0, verb="undo")
     kept.refresh_from_db()
-    assert (kept.state, kept.edited_answer) == ("draft", None)
+    assert (kept.state, kept.edited_answer) == ("draft", "better\nline")
     assert ReviewItem.objects.get(position=0).done == 0
     review(ada, made, 0, verb="undo")
     kept.refresh_from_db()

@@ -58,14 +58,18 @@ def discard_item(*, review: Review, judgement: Judgement, revision: int | None =
 def undo_review(*, review: Review) -> Review | None:
     """Set back the last thing that was done to a review; None if there is nothing.
 
-    It is a deed itself: undoing that does the first again.
+    It is a deed itself: undoing that does the first again. One that was submitted or discarded
+    is a draft again, with all that was said in it.
     """
     with transaction.atomic():
         held = _hold(review, None)
         last = held.events.order_by("-pk").first()
         if last is None or last.revision != held.revision:
             return None
-        _write(held, dict(last.before), new_deed())
+        before = dict(last.before)
+        if last.after.get("state") in ENDED and before["state"] not in ENDED:
+            before = {"state": ReviewState.DRAFT.value}
+        _write(held, before, new_deed())
         return held
 
 
