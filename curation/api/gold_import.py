@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import IO, Any
 
 from django.conf import settings
@@ -119,8 +121,9 @@ def _refused(made: StarImport, report: dict[str, Any]) -> dict[str, Any]:
     return {"error": error, "errors": report["errors"], "refused": made.refused}
 
 
-def _receive(request: HttpRequest) -> IO[bytes]:
-    """Return the body as a temporary file, whole or not at all."""
+@contextmanager
+def _receive(request: HttpRequest) -> Iterator[IO[bytes]]:
+    """Give the body as a temporary file, whole or not at all."""
     limit = min(BYTES_MAX, settings.MAX_FILE_BYTES)
     kind = request.META.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
@@ -132,8 +135,7 @@ def _receive(request: HttpRequest) -> IO[bytes]:
     declared = request.META.get("CONTENT_LENGTH") or ""
     chunked = not declared and request.META.get("wsgi.input_terminated")
     stream: Any = request.META["wsgi.input"] if chunked else request
-    file = tempfile.TemporaryFile(dir=settings.FILE_UPLOAD_TEMP_DIR)
-    try:
+    with tempfile.TemporaryFile(dir=settings.FILE_UPLOAD_TEMP_DIR) as file:
         size = 0
         while size < DRAIN_BYTES and (block := stream.read(_BLOCK)):
             size += len(block)
@@ -146,8 +148,5 @@ def _receive(request: HttpRequest) -> IO[bytes]:
             raise ApiError("The request ended before it was complete.")
         if not size:
             raise ApiError("The body of the request is empty: send a file of JSONL or CSV.")
-    except BaseException:
-        file.close()
-        raise
-    file.seek(0)
-    return file
+        file.seek(0)
+        yield file

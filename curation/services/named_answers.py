@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from django.db.models import QuerySet
 
@@ -62,7 +62,7 @@ class NamedAnswers:
                 found.by_position[name, answer.position] = answer
         every = [*found.by_custom_id.values(), *found.by_position.values()]
         stars = GoldStar.objects.filter(response_id__in={one.pk for one in every})
-        found.stars = set(stars.values_list("response_id", flat=True))  # type: ignore[arg-type]
+        found.stars = set(stars.values_list("response_id", flat=True))
         return found
 
     def of(self, line: StarLine) -> tuple[int | None, str]:
@@ -91,22 +91,14 @@ class NamedAnswers:
 
 
 def _answers(batch: Batch, requests: QuerySet[BatchRequest]) -> list[_Answer]:
-    lines: list[dict[str, Any]] = list(requests.values("pk", "custom_id", "position"))
+    lines = list(requests.values_list("pk", "custom_id", "position"))
     answers = {
         pk: (ok, code)
         for pk, ok, code in BatchResponse.objects.filter(
-            batch=batch, pk__in=[line["pk"] for line in lines]
+            batch=batch, pk__in=[line[0] for line in lines]
         ).values_list("pk", "ok", "error_code")
     }
-    return [
-        _Answer(
-            line["pk"],
-            line["custom_id"],
-            line["position"],
-            *answers.get(line["pk"], (None, "")),
-        )
-        for line in lines
-    ]
+    return [_Answer(*line, *answers.get(line[0], (None, ""))) for line in lines]
 
 
 def _usable(batch: Batch, answer: _Answer) -> tuple[int | None, str]:

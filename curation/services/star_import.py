@@ -201,8 +201,7 @@ def _run(pk: int, until: float) -> bool:
             )
             if held is None:
                 return not StarImport.objects.filter(pk=pk, state=StarImportState.RUNNING).exists()
-            with acting(lambda: Actor(held.created_by_name, held.created_by_id)):
-                left = _take_slice(held)
+            left = _take_slice(held)
             if not left:
                 held.state, held.ended_at = StarImportState.DONE, Now()
             held.save()
@@ -214,36 +213,45 @@ def _run(pk: int, until: float) -> bool:
 
 
 def _take_slice(held: StarImport) -> bool:
-    """Take over the next lines; return whether there may be more."""
+    """Take over the next lines, as who sent the file; return whether there may be more."""
     lines = list(
         StarImportLine.objects.filter(star_import=held, problem="").order_by("response_id")[
             :_TAKEN_AT_ONCE
         ]
     )
-    wanted = [line.response_id for line in lines]
-    responses = BatchResponse.objects.in_bulk([one for one in wanted if one is not None])
-    before = dict(
+    wanted = [line.response_id for line in lines if line.response_id is not None]
+    responses = BatchResponse.objects.in_bulk(wanted)
+    before: dict[int, int] = dict(
         GoldStar.objects.filter(response_id__in=wanted, removed_at__isnull=True).values_list(
             "response_id", "revision"
         )
     )
-    for line in lines:
-        try:
-            response = responses.get(line.response_id or 0)
-            if response is None:
-                raise CannotStar("The batch of this answer was deleted.")
-            star = star_response(response=response, deed=held.deed, **line.fields)
-        except (CannotStar, InvalidGold) as error:
-            held.refused += 1
-            line.problem, line.response_id, line.fields = storable_text(str(error)), None, {}
-            line.save()
-            continue
-        revision = before.get(line.response_id)
-        held.starred += revision is None
-        held.changed += revision is not None and revision != star.revision
-        held.same += revision == star.revision
+    with acting(lambda: Actor(held.created_by_name, held.created_by_id)):
+        for line in lines:
+            _take(held, line, responses.get(line.response_id or 0), before)
     StarImportLine.objects.filter(pk__in=[one.pk for one in lines], problem="").delete()
     return len(lines) == _TAKEN_AT_ONCE
+
+
+def _take(
+    held: StarImport,
+    line: StarImportLine,
+    response: BatchResponse | None,
+    before: dict[int, int],
+) -> None:
+    try:
+        if response is None:
+            raise CannotStar("The batch of this answer was deleted.")
+        star = star_response(response=response, deed=held.deed, **line.fields)
+    except (CannotStar, InvalidGold) as error:
+        held.refused += 1
+        line.problem, line.response_id, line.fields = storable_text(str(error)), None, {}
+        line.save()
+        return
+    revision = before.get(response.pk)
+    held.starred += revision is None
+    held.changed += revision is not None and revision != star.revision
+    held.same += revision == star.revision
 
 
 __all__ = [

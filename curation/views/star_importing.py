@@ -83,7 +83,7 @@ def _create(request: HttpRequest, projects: list[Project]) -> StarImport:
     if project is None:
         raise _Refused("Choose a project in which you may curate.")
     upload = request.FILES.get("file")
-    if upload is None or not upload.name:
+    if upload is None or not upload.name or upload.file is None:
         raise _Refused("Choose a file.")
     return create_star_import(
         project=project,
