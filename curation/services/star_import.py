@@ -28,7 +28,7 @@ log = structlog.get_logger()
 ROWS_MAX = 100_000
 BYTES_MAX = 64 * 1024 * 1024
 _CHECKED_AT_ONCE = 1_000
-_TAKEN_AT_ONCE = 200
+_TAKEN_AT_ONCE = 100
 # A run of the task is short beside the time that the task queue gives it.
 _RUN_S = 60.0
 # One that was checked, and then forgotten, goes after so long.
