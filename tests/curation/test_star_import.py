@@ -6,10 +6,12 @@ import csv
 import io
 import json
 import re
+import threading
 from datetime import timedelta
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
@@ -385,3 +387,34 @@ def test_checking_a_thousand_lines_costs_few_statements(http, ours, django_asser
     content = table(batch, *(f"line-{n},8," for n in range(40)))
     with django_assert_max_num_queries(25):
         sent(http, content)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_several_at_work_on_two_imports_of_the_same_answers_take_each_line_once(
+    http, batch, monkeypatch
+):
+    monkeypatch.setattr(service, "_TAKEN_AT_ONCE", 2)
+    there = [sent(http, table(batch, *(f"line-{n},{n + 1}," for n in range(4)))) for _ in range(2)]
+    StarImport.objects.update(state="running")
+    failed: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            service.run_star_imports()
+        except BaseException as error:
+            failed.append(error)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=work) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    tasks.run_star_imports()
+    assert not failed, failed
+    counts = StarImport.objects.values_list("state", "starred", "changed", "same", "refused")
+    assert sorted(counts)[0][0] == "done" and sum(one[1] + one[3] for one in counts) == 8
+    assert {row[2] for row in counts} == {0} and len(there) == 2
+    assert GoldEvent.objects.count() == 4
+    assert scores() == {f"line-{n}": n + 1 for n in range(4)}
