@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from curation.services import dataset_build, exports, search_index
+from curation.services import dataset_build, exports, search_index, star_import
 
 
 def index_responses() -> None:
@@ -23,3 +23,8 @@ def build_versions() -> None:
 def run_exports() -> None:
     """Write the exports that wait for it."""
     exports.run_due_exports()
+
+
+def run_star_imports() -> None:
+    """Take over the ratings that were imported and wait for it."""
+    star_import.run_star_imports()

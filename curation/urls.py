@@ -28,6 +28,14 @@ from curation.views.review_sets import (
     review_sets,
 )
 from curation.views.reviewing import review_item, review_next
+from curation.views.star_importing import (
+    star_import,
+    star_import_discard,
+    star_import_live,
+    star_import_new,
+    star_import_refused,
+    star_import_start,
+)
 from curation.views.starring import star, stars_bulk, undo
 from curation.views.voting import (
     comparison,
@@ -40,6 +48,7 @@ from jobs.urls import LINE
 _DATASET = r"^datasets/(?P<public_id>dset_[0-9a-f]{32})"
 _VERSION = rf"{_DATASET}/versions/(?P<number>[0-9]{{1,9}})"
 _SET = r"^curation/(?P<public_id>rset_[0-9a-f]{32})"
+_IMPORT = r"^gold/import/(?P<public_id>starimport_[0-9a-f]{32})"
 _AT = r"(?P<position>[0-9]{1,9})"
 _COMPARISON = r"^compare/(?P<public_id>cmp_[0-9a-f]{32})"
 
@@ -61,6 +70,12 @@ urlpatterns = [
     path("results/stars/<str:verb>", stars_bulk, name="stars-bulk"),
     re_path(rf"{LINE}/star$", star, name="star"),
     re_path(r"^undo/(?P<deed>[0-9a-f]{32})$", undo, name="undo-gold"),
+    path("gold/import", star_import_new, name="star-import-new"),
+    re_path(rf"{_IMPORT}$", star_import, name="star-import"),
+    re_path(rf"{_IMPORT}/live$", star_import_live, name="star-import-live"),
+    re_path(rf"{_IMPORT}/start$", star_import_start, name="star-import-start"),
+    re_path(rf"{_IMPORT}/discard$", star_import_discard, name="star-import-discard"),
+    re_path(rf"{_IMPORT}/refused$", star_import_refused, name="star-import-refused"),
     path("datasets", datasets, name="datasets"),
     re_path(rf"{_DATASET}$", dataset, name="dataset"),
     re_path(rf"{_DATASET}/diff$", dataset_diff, name="dataset-diff"),

@@ -39,6 +39,16 @@ class Turn:
     def is_cut(self) -> bool:
         return self.chars > len(self.text)
 
+    @property
+    def as_json(self) -> str:
+        """The text laid out, where it is a JSON object or list; else empty."""
+        if self.is_cut or not self.text.lstrip().startswith(("{", "[")):
+            return ""
+        try:
+            return json.dumps(json.loads(self.text), indent=2, ensure_ascii=False)
+        except (ValueError, RecursionError):
+            return ""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:

@@ -405,6 +405,11 @@ PERIODIC_TASKS = [
     ),
     ("curation.tasks.build_versions", "curation.services.dataset_build.anything_to_build", 5.0),
     ("curation.tasks.run_exports", "curation.services.exports.anything_to_export", 5.0),
+    (
+        "curation.tasks.run_star_imports",
+        "curation.services.star_import.anything_to_import",
+        5.0,
+    ),
 ]
 if Q_CLUSTER_NAME != "control":
     # A lane's cluster: one worker, whose task may run for hours.

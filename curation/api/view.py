@@ -17,13 +17,20 @@ from jobs.services.projects import projects_of
 from jobs.views.access import projects_to_submit_to
 
 
+class _Session(SessionAuthentication):
+    """The session of a page; its token is looked for without parsing a body that is a file."""
+
+    def enforce_csrf(self, request: Any) -> None:
+        super().enforce_csrf(request._request)
+
+
 class KeyOrSession(BearerKeyAuthentication):
     """A bearer key where one is sent, else the session of a page, with its CSRF token."""
 
     def authenticate(self, request: Request) -> Any:
         if request.META.get("HTTP_AUTHORIZATION"):
             return super().authenticate(request)
-        found = SessionAuthentication().authenticate(request)
+        found = _Session().authenticate(request)
         if found is None:
             raise AuthenticationFailed(
                 "An API key (Authorization: Bearer KEY) or a login is needed."

@@ -22,6 +22,7 @@ from curation.models.reviews import (
     ReviewState,
 )
 from curation.models.search import ResponseSearch, SearchProgress
+from curation.models.star_imports import StarImport, StarImportLine, StarImportState
 
 __all__ = [
     "Adjudication",
@@ -42,6 +43,9 @@ __all__ = [
     "ReviewSet",
     "ReviewState",
     "SearchProgress",
+    "StarImport",
+    "StarImportLine",
+    "StarImportState",
     "VersionState",
     "Vote",
     "VoteChoice",

@@ -39,8 +39,8 @@ def safe_cell(text: str) -> str:
 
 
 def plain_cell(text: str) -> str:
-    """Return the text that `safe_cell` made safe."""
-    return text.removeprefix("'")
+    """Return the text that `safe_cell` made safe, and any other as it is."""
+    return text[1:] if text[:1] == "'" and text[1:].startswith(_RISKY) else text
 
 
 def encode_cells(cells: Sequence[str]) -> bytes:

@@ -225,3 +225,14 @@ def test_the_number_of_queries_is_fixed(page, project, django_assert_num_queries
     # Session, person, overdue, batch, line, the one before, the one after.
     with django_assert_num_queries(7):
         page.get(f"/batches/{batch.public_id}/lines/3/live?show=answered")
+
+
+def test_an_answer_that_is_json_is_laid_out():
+    def answer(text: str):
+        message = {"role": "assistant", "content": text}
+        (turn,) = read_response(json.dumps({"choices": [{"message": message}]}).encode()).turns
+        return turn
+
+    assert answer('{"b":1,"a":[2]}').as_json == '{\n  "b": 1,\n  "a": [\n    2\n  ]\n}'
+    for text in ("{not json}", "plain", "[" * 100_000, '{"a":1}' + " " * 60_000):
+        assert answer(text).as_json == ""
