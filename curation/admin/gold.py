@@ -143,6 +143,12 @@ class GoldStarAdmin(FoundExactly, ScopedAdmin):
     )
     readonly_fields = fields[5:]
 
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        fields = list(self.fields)
+        if not self.has_change_permission(request, obj):
+            fields.remove("seen_revision")
+        return fields
+
     @admin.display(boolean=True, description="edited")
     def is_edited(self, star: GoldStar) -> bool:
         return star.edited_answer is not None

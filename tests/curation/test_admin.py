@@ -270,3 +270,17 @@ def test_a_reviewer_sees_what_others_said_once_it_was_said_by_oneself(curator, o
     assert said in curator.get(at).content.decode()
     judge(second, "second")
     assert said in second.get(at).content.decode()
+
+
+def test_who_may_only_look_opens_each_page(ours, stars):
+    make_batch(project=ours, texts=["a"])
+    index_responses()
+    made = create_review_set(project=ours, name="Tone", rubric="quality: rating")
+    add_responses(review_set=made, rows=ResponseSearch.objects.all())
+    for group, role in (("reviewer", "member"), ("curator", "viewer"), ("admin", "viewer")):
+        client = staff(f"{group}-{role}", group, ours, role)
+        for row in (stars[0], ResponseSearch.objects.get(), made, made.items.get()):
+            at = f"/admin/curation/{row._meta.model_name}/{row.pk}/change/"
+            page = client.get(at)
+            assert page.status_code == 200, (group, at)
+            assert "seen revision" not in page.content.decode().lower()
