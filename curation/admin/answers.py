@@ -18,6 +18,7 @@ from curation.admin.scoped import ScopedAdmin
 from curation.models import ResponseSearch, ReviewSet
 from curation.models.gold import new_deed
 from curation.services.gold import CannotStar, InvalidGold, star_response
+from curation.services.result_rows import is_shown
 from curation.services.reviews.sets import add_responses
 from jobs.admin.readonly import EstimatingPaginator, ReadOnly
 
@@ -50,6 +51,13 @@ class AnswerAdmin(ReadOnly, ScopedAdmin):
     actions = ("star", "add_to_review_set")
     exclude = ("document", "prompt_sha256")
     list_select_related = ("response__request", "batch")
+    left_unread = (
+        "document",
+        "response__body",
+        "response__text",
+        "response__request__body",
+        "response__request__prompt_text",
+    )
 
     @admin.display(description="line")
     def page(self, row: ResponseSearch) -> SafeString:
@@ -57,9 +65,7 @@ class AnswerAdmin(ReadOnly, ScopedAdmin):
         return format_html('<a href="{}">read it</a>', url)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return (
-            super().get_queryset(request).defer("document").filter(batch__deleted_at__isnull=True)
-        )
+        return super().get_queryset(request).filter(is_shown())
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str

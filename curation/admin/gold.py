@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from django import forms
@@ -28,6 +29,8 @@ from curation.services.gold_export import read_stars
 from curation.shapes import SHAPES, Tally
 from jobs.admin.readonly import FoundExactly, ModelForm, ReadOnly, TabularInline
 
+_REASONS_TOLD = 5
+
 
 class GoldActionForm(ActionForm):
     """What the actions need: a score, a tag, a shape."""
@@ -45,6 +48,8 @@ class GoldStarForm(ModelForm):
     """Checked as the services check it."""
 
     tags = forms.CharField(required=False, help_text="With commas between")
+    # Of the star as it was shown: without it, what a colleague changed since would be set back.
+    seen_revision = forms.IntegerField(widget=forms.HiddenInput)
 
     class Meta:
         model = GoldStar
@@ -53,9 +58,15 @@ class GoldStarForm(ModelForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.initial["tags"] = ", ".join(self.instance.tags)
+        self.initial["seen_revision"] = self.instance.revision
 
     def clean(self) -> dict[str, Any]:
         found = super().clean() or {}
+        if found.pop("seen_revision", None) != self.instance.revision:
+            raise forms.ValidationError(
+                "Somebody else has changed this gold star since you read it. Load it again, and "
+                "then change it."
+            )
         for name, value in list(found.items()):
             if name == "tags":
                 value = [one for one in (value or "").split(",") if one.strip()]
@@ -108,6 +119,7 @@ class GoldStarAdmin(FoundExactly, ScopedAdmin):
     )
     list_filter = (RemovedFilter, "quality_score", "project", "model_name")
     list_select_related = ("project",)
+    left_unread = ("request_body", "response_body", "prompt_text", "answer_text")
     found_by = ("public_id", "custom_id", "batch_public_id")
     search_help_text = "The whole id of a gold star or a batch, or a whole custom_id"
     ordering = ("-pk",)
@@ -118,6 +130,7 @@ class GoldStarAdmin(FoundExactly, ScopedAdmin):
         "tags",
         "notes",
         "edited_answer",
+        "seen_revision",
         "custom_id",
         "model_name",
         "batch_public_id",
@@ -128,17 +141,27 @@ class GoldStarAdmin(FoundExactly, ScopedAdmin):
         "created_at",
         "removed_at",
     )
-    readonly_fields = fields[4:]
+    readonly_fields = fields[5:]
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        fields = list(self.fields)
+        if not self.has_change_permission(request, obj):
+            fields.remove("seen_revision")
+        return fields
 
     @admin.display(boolean=True, description="edited")
     def is_edited(self, star: GoldStar) -> bool:
         return star.edited_answer is not None
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        given = {name: form.cleaned_data[name] for name in form.changed_data}
+        given = {
+            name: form.cleaned_data[name] for name in form.changed_data if name in form.cleaned_data
+        }
         try:
-            change_star(star=GoldStar.objects.get(pk=obj.pk), **given)
+            change_star(star=obj, revision=form.instance.revision, **given)
         except GoldChanged as error:
+            # The other change came between the form's check and this one.
+            messages.set_level(request, messages.ERROR)
             messages.error(request, str(error))
 
     def has_curate_permission(self, request: HttpRequest) -> bool:
@@ -191,7 +214,7 @@ class GoldStarAdmin(FoundExactly, ScopedAdmin):
             messages.error(request, "Choose a shape beside the action.")
             return None
         tally = Tally()
-        content = shape.write(read_stars(queryset, tally), tally)
+        content = shape.write(read_stars(queryset.defer(None), tally), tally)
         name = f"gold-star-{shape.name}-{timezone.now():%Y%m%d-%H%M%S}.{shape.extension}"
         return StreamingHttpResponse(
             content,
@@ -202,12 +225,14 @@ class GoldStarAdmin(FoundExactly, ScopedAdmin):
     def _each(
         self, request: HttpRequest, queryset: QuerySet[GoldStar], done: str, act: Any
     ) -> None:
-        deed, count = new_deed(), 0
+        deed, count, refused = new_deed(), 0, Counter[str]()
         for star in self.curated(request, queryset):
             try:
                 act(star, deed)
                 count += 1
             except InvalidGold as error:
-                messages.error(request, f"{error.field.replace('_', ' ').capitalize()}: {error}.")
-                return
-        messages.success(request, f"{count:,} gold stars {done}.")
+                refused[f"{error.field.replace('_', ' ').capitalize()}: {error}."] += 1
+        for words, times in refused.most_common(_REASONS_TOLD):
+            messages.error(request, f"{times:,} gold stars are as they were. {words}")
+        if count:
+            messages.success(request, f"{count:,} gold stars {done}.")

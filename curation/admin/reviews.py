@@ -16,6 +16,7 @@ from django.utils.safestring import SafeString
 
 from curation.admin.scoped import ScopedAdmin
 from curation.models import Review, ReviewItem, ReviewSet, ReviewState
+from curation.models.reviews import ENDED
 from curation.rubric import (
     CHOICE,
     CHOICES,
@@ -204,13 +205,28 @@ class ReviewItemAdmin(FoundExactly, ScopedAdmin):
     list_display = ("custom_id", "review_set", "position", "taken", "done", "is_open")
     list_filter = ("is_open", "review_set")
     list_select_related = ("review_set",)
+    left_unread = ("request_body", "response_body", "prompt_text", "answer_text")
     found_by = ("custom_id", "batch_public_id")
     search_help_text = "A whole custom_id, or the whole id of a batch"
     ordering = ("-review_set", "position")
-    fields = ("review_set", "custom_id", "model_name", "prompt_text", "answer_text", "others")
-    readonly_fields = fields
+    readonly_fields = (
+        "review_set",
+        "custom_id",
+        "model_name",
+        "prompt_text",
+        "answer_text",
+        "others",
+    )
     inlines = (ReviewInline,)
     actions = ("assign",)
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        """Leave out what others said until one has said something oneself."""
+        fields = list(self.readonly_fields)
+        if obj is None or self.has_curate_permission(request):
+            return fields
+        mine = obj.reviews.filter(reviewer=request.user.pk, state__in=ENDED)
+        return fields if mine.exists() else fields[:-1]
 
     @admin.display(description="reviews")
     def others(self, item: ReviewItem) -> str:

@@ -14,15 +14,19 @@ from jobs.views.access import projects_to_submit_to
 
 
 class ScopedAdmin(ModelAdmin):
-    """Shows what belongs to one's projects; `project_path` leads from a row to its project."""
+    """Shows what belongs to one's projects; `project_path` leads from a row to its project.
+
+    `left_unread` are columns that may have megabytes and that no list shows.
+    """
 
     project_path = "project"
+    left_unread: tuple[str, ...] = ()
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
     list_per_page = 50
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        rows = super().get_queryset(request)
+        rows = super().get_queryset(request).defer(*self.left_unread)
         if request.user.is_superuser:
             return rows
         return rows.filter(**{f"{self.project_path}__in": projects_of(request.user)})

@@ -50,7 +50,7 @@ def find_results(
     What stands in a result file that was deleted or has expired is not among them, nor is
     anything of a deleted batch.
     """
-    return _matching(wanted, projects).filter(_is_shown())
+    return _matching(wanted, projects).filter(is_shown())
 
 
 def find_picked(
@@ -199,7 +199,7 @@ def stream_rows(rows: QuerySet[ResponseSearch], *, slice_rows: int = 500) -> Ite
 _GOLD = ("public_id", "quality_score", "tags", "notes", "edited_answer", "revision")
 
 
-def _is_shown() -> Q:
+def is_shown() -> Q:
     """Tell the rows whose file can still be read; joined, since files expire by themselves."""
 
     def kept(file: str) -> Q:
