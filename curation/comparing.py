@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 from urllib.parse import urlencode
 
+from jobs.prompts import is_storable
+
 SIDES_MAX = 6
 MODEL = "model:"
 BY = {"custom_id": "custom_id", "prompt": "prompt"}
@@ -19,7 +21,6 @@ SHOW = {
     "failed": "failed on a side",
 }
 _BATCH = re.compile(r"batch_[0-9a-zA-Z]{1,58}")
-_NOT_STORABLE = re.compile("[\0\ud800-\udfff]")
 _PLACE = re.compile(r"([0-9])\.([0-9]{1,18})")
 
 
@@ -56,7 +57,7 @@ class Comparing:
             if not text or text in kept:
                 continue
             is_model = text.startswith(MODEL) and len(text) > len(MODEL)
-            if len(text) > 300 or _NOT_STORABLE.search(text):
+            if len(text) > 300 or not is_storable(text):
                 wrong.append("A side is too long, or holds what no name can hold.")
             elif not is_model and not _BATCH.fullmatch(text):
                 wrong.append(
@@ -70,7 +71,7 @@ class Comparing:
         usual = "prompt" if any(side.startswith(MODEL) for side in kept) else "custom_id"
         by, show = query.get("by", ""), query.get("show", "")
         project = query.get("project", "")
-        if len(project) > 200 or _NOT_STORABLE.search(project):
+        if len(project) > 200 or not is_storable(project):
             project = ""
         return (
             cls(

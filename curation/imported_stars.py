@@ -15,13 +15,13 @@ from curation.shapes.table import plain_cell
 from jobs.csv_lines import find_delimiter
 from jobs.lenient_json import read_object
 from jobs.line_rules import short
+from jobs.prompts import is_storable
 
 FIELDS = ("quality_score", "tags", "notes", "edited_answer")
 NAMES = ("response_id", "batch_id", "custom_id")
 # What results are downloaded with.
 _ALIASES = {"rating": "quality_score"}
 _SAMPLE_BYTES = 16 * 1024
-_NOT_STORABLE = re.compile("[\0\ud800-\udfff]")
 _WHOLE = re.compile(r"[+-]?[0-9]{1,9}(\.0{1,9})?")
 # So many columns that were not read are told.
 IGNORED_MAX = 50
@@ -235,7 +235,7 @@ class StarReader:
         if not names["response_id"]:
             names["batch_id"] = names["batch_id"] or self.batch_id
         named = names["custom_id"] or names["response_id"]
-        if any(_NOT_STORABLE.search(value) for value in names.values()):
+        if any(not is_storable(value) for value in names.values()):
             words = "What it calls the answer holds a NUL or half of a character pair."
             yield Refusal(line=line, message=words, named=named)
         elif not names["response_id"] and not (names["batch_id"] and names["custom_id"]):

@@ -9,6 +9,8 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
 
+from jobs.prompts import is_storable
+
 SINCE = {
     "1h": ("last hour", timedelta(hours=1)),
     "24h": ("last 24 h", timedelta(hours=24)),
@@ -18,7 +20,6 @@ SINCE = {
 STATUS = {"ok": "answered", "failed": "failed"}
 STARRED = {"yes": "gold stars", "no": "not starred"}
 TOKENS_MAX = 2**31 - 1
-_NOT_STORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +82,7 @@ def _text(limit: int) -> Callable[[str], tuple[Any, str]]:
     def read(text: str) -> tuple[Any, str]:
         if len(text) > limit:
             return None, f"it is longer than {limit} characters"
-        if _NOT_STORABLE.search(text):
+        if not is_storable(text):
             return None, "it holds a NUL or half of a character pair"
         return text, ""
 

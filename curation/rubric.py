@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from jobs.prompts import is_storable
+
 RATING, GOOD_BAD, CHOICE, CHOICES, TEXT = "rating", "good/bad", "choice", "choices", "text"
 KINDS = (RATING, GOOD_BAD, CHOICE, CHOICES, TEXT)
 GOOD, BAD = "good", "bad"
@@ -21,7 +23,6 @@ tone: choice formal, casual, rude
 flaws: choices wrong, invented, cut off (optional)
 why: text"""
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9 _-]{0,39}")
-_NOT_STORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 class InvalidRubric(Exception):
@@ -135,7 +136,7 @@ def _check(one: Dimension, value: Any) -> Any:
             raise InvalidValue(one.name, f"it must be of {', '.join(one.options)}")
         return [option for option in one.options if option in chosen]
     if one.kind == TEXT:
-        if not isinstance(value, str) or len(value) > TEXT_MAX or _NOT_STORABLE.search(value):
+        if not isinstance(value, str) or len(value) > TEXT_MAX or not is_storable(value):
             raise InvalidValue(one.name, f"it must be a text of at most {TEXT_MAX:,} characters")
         return value
     if value not in one.keys:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from typing import Any
 
 import msgspec
 
 PROMPT_TEXT_MAX = 65_536
+_NOT_STORABLE = re.compile("[\0\ud800-\udfff]")
 
 _encode_sorted = msgspec.json.Encoder(order="sorted").encode
 
@@ -46,6 +48,11 @@ def content_text(content: Any) -> str:
             text = part.get("text")
             parts.append(text if isinstance(text, str) else f"[{part.get('type', 'part')}]")
     return "\n".join(parts)
+
+
+def is_storable(text: str) -> bool:
+    """Say whether PostgreSQL can keep a text: not with a NUL or half of a character pair."""
+    return _NOT_STORABLE.search(text) is None
 
 
 def storable_text(text: str, *, limit: int = PROMPT_TEXT_MAX) -> str:

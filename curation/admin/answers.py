@@ -15,9 +15,10 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from curation.admin.scoped import ScopedAdmin
+from curation.gold_fields import InvalidGold
 from curation.models import ResponseSearch, ReviewSet
 from curation.models.gold import new_deed
-from curation.services.gold import CannotStar, InvalidGold, star_response
+from curation.services.gold import CannotStar, star_response
 from curation.services.result_rows import is_shown
 from curation.services.reviews.sets import add_responses
 from jobs.admin.readonly import EstimatingPaginator, ReadOnly

@@ -13,13 +13,12 @@ from django.http import HttpRequest, StreamingHttpResponse
 from django.utils import timezone
 
 from curation.admin.scoped import ScopedAdmin
+from curation.gold_fields import InvalidGold, check_fields
 from curation.models import GoldEvent, GoldStar
 from curation.models.gold import new_deed
 from curation.services.gold import (
     GoldChanged,
-    InvalidGold,
     change_star,
-    check_fields,
     restore_star,
     tag_star,
     undo_deed,

@@ -15,6 +15,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from curation.admin.scoped import ScopedAdmin
+from curation.gold_fields import InvalidGold, check_fields
 from curation.models import Review, ReviewItem, ReviewSet, ReviewState
 from curation.models.reviews import ENDED
 from curation.rubric import (
@@ -28,7 +29,6 @@ from curation.rubric import (
     check_values,
     read_rubric,
 )
-from curation.services.gold import InvalidGold, check_fields
 from curation.services.reviews.claiming import assign_item
 from curation.services.reviews.judging import (
     Judgement,

@@ -11,12 +11,11 @@ from rest_framework.response import Response
 from curation.api.gold_filter import read_gold_filter
 from curation.api.rendering import render_star
 from curation.api.view import CurationView
+from curation.gold_fields import GoldFields, InvalidGold
 from curation.models import GoldStar
 from curation.services.gold import (
     CannotStar,
     GoldChanged,
-    GoldFields,
-    InvalidGold,
     change_star,
     restore_star,
     star_response,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from curation.models.gold import SCORE_MAX, SCORE_MIN, TAG_MAX
+from curation.gold_fields import SCORE_MAX, SCORE_MIN, TAG_MAX
 from curation.services.gold_filter import GoldFilter
 from jobs.api.parameters import Parameters
 

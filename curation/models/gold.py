@@ -10,11 +10,8 @@ from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from django.db.models import Q
 
+from curation.gold_fields import SCORE_MAX, SCORE_MIN, TAG_MAX
 from jobs.models import Batch, BatchResponse, Project
-
-SCORE_MIN, SCORE_MAX = 1, 10
-TAG_MAX = 64
-TAGS_MAX = 50
 
 
 def new_gold_id() -> str:

@@ -9,7 +9,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
 
-from curation.models.gold import TAG_MAX
+from curation.gold_fields import TAG_MAX
 from jobs.models import BatchResponse, Project
 
 OVERLAP_MAX = 9

@@ -14,10 +14,11 @@ from django.db import OperationalError, transaction
 from django.db.models.functions import Now
 from django_q.tasks import async_task
 
+from curation.gold_fields import InvalidGold, check_fields
 from curation.imported_stars import Refusal, StarLine, StarReader, UnreadableStars
 from curation.models import GoldStar, StarImport, StarImportLine, StarImportState
 from curation.services.datasets import CONTROL
-from curation.services.gold import CannotStar, InvalidGold, check_fields, star_response
+from curation.services.gold import CannotStar, star_response
 from curation.services.named_answers import NamedAnswers
 from jobs.models import BatchResponse, Project
 from jobs.prompts import storable_text

@@ -12,9 +12,9 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
+from curation.gold_fields import InvalidGold
 from curation.models import Review, ReviewItem, ReviewSet
 from curation.rubric import CHOICES, TEXT, InvalidValue, read_rubric
-from curation.services.gold import InvalidGold
 from curation.services.reviews.adjudicating import (
     adjudicate,
     disagreements,

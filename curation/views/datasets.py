@@ -10,8 +10,8 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
+from curation.gold_fields import SCORE_MAX, SCORE_MIN
 from curation.models import DatasetVersion, VersionState
-from curation.models.gold import SCORE_MAX, SCORE_MIN
 from curation.services.dataset_diff import compare_versions
 from curation.services.datasets import (
     GROUPS,

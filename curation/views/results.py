@@ -11,8 +11,8 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
+from curation.gold_fields import SCORE_MAX, SCORE_MIN
 from curation.models import ResponseSearch
-from curation.models.gold import SCORE_MAX, SCORE_MIN
 from curation.results import SINCE, STARRED, STATUS, ResultFilter
 from curation.services.result_rows import (
     CLAMP_CHARS,

@@ -9,9 +9,10 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods
 
+from curation.gold_fields import InvalidGold
 from curation.models import GoldStar, Review, ReviewSet, ReviewState
 from curation.rubric import CHOICES, Dimension, InvalidValue, rating_of, read_rubric
-from curation.services.gold import CannotStar, InvalidGold, star_response
+from curation.services.gold import CannotStar, star_response
 from curation.services.reviews.claiming import claim_next_item
 from curation.services.reviews.judging import (
     Judgement,

@@ -16,13 +16,12 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_http_methods, require_POST
 
 from curation.conversations import whole_answer
+from curation.gold_fields import SCORE_MAX, SCORE_MIN, GoldFields, InvalidGold
 from curation.models import GoldStar
-from curation.models.gold import SCORE_MAX, SCORE_MIN, new_deed
+from curation.models.gold import new_deed
 from curation.services.gold import (
     CannotStar,
     GoldChanged,
-    GoldFields,
-    InvalidGold,
     change_star,
     star_response,
     tag_star,

@@ -7,9 +7,8 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from jobs.api.errors import ApiError
+from jobs.prompts import is_storable
 
-# What PostgreSQL's text cannot hold.
-_NOT_STORABLE = re.compile("[\0\ud800-\udfff]")
 _ECHO_MAX = 100
 
 
@@ -59,7 +58,7 @@ class Parameters:
                 code="string_above_max_length",
                 param=self._name(name),
             )
-        if _NOT_STORABLE.search(value):
+        if not is_storable(value):
             raise self.invalid(name, "it holds a NUL or half of a character pair")
         return value
 

@@ -8,10 +8,11 @@ from typing import Any
 
 from django.db import transaction
 
+from curation.gold_fields import check_fields
 from curation.models import Adjudication, Review, ReviewItem, ReviewSet, ReviewState
 from curation.models.gold import new_deed
 from curation.rubric import check_values, differ, rating_of, read_rubric
-from curation.services.gold import CannotStar, check_fields, star_response
+from curation.services.gold import CannotStar, star_response
 from curation.services.reviews.judging import ReviewChanged
 from curation.services.reviews.standing import final_values
 from jobs.services.audit import current_actor

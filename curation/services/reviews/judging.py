@@ -10,11 +10,11 @@ from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
+from curation.gold_fields import check_fields
 from curation.models import Review, ReviewEvent, ReviewItem, ReviewState
 from curation.models.gold import new_deed
 from curation.models.reviews import ENDED
 from curation.rubric import check_values, read_rubric
-from curation.services.gold import check_fields
 from curation.services.reviews.claiming import LEASE, take_place
 from jobs.services.audit import current_actor
 
