@@ -16,8 +16,9 @@ from django.db.models.functions import Now
 
 from curation.conversations import NotAnExample
 from curation.examples import Example, read_example
+from curation.leaks import count_alike, count_values, find_leaks
 from curation.models import DatasetReject, DatasetRow, DatasetVersion, GoldStar, VersionState
-from curation.near_duplicates import THRESHOLD, find_clusters
+from curation.near_duplicates import find_clusters
 from curation.preflight import Preflight, Target, histogram, shortage
 from curation.services.datasets import Plan
 from curation.services.token_counts import token_counter
@@ -29,8 +30,6 @@ log = structlog.get_logger()
 LEASE = timedelta(seconds=60)
 STARS_AT_ONCE = 200
 ROWS_AT_ONCE = 500
-# Of each kind of finding so many are kept to be shown.
-SHOWN = 50
 _COPIED = (
     "public_id",
     "batch_public_id",
@@ -91,10 +90,10 @@ def build_version(*, version: DatasetVersion) -> None:
     _place(version, kept, placed)
     report = {
         "splits": {one.name: placed.count(one.name) for one in splits},
-        "leaks": _leaks(kept, placed, clusters),
-        "alike": _alike(clusters),
-        "models": _counts(row["model_name"] for row in kept),
-        "rejects": _counts(
+        "leaks": find_leaks(kept, placed, clusters),
+        "alike": count_alike(clusters),
+        "models": count_values(row["model_name"] for row in kept),
+        "rejects": count_values(
             version.reject_set.values_list("code", flat=True).iterator(chunk_size=2_000)
         ),
         "lengths": histogram(lengths),
@@ -281,49 +280,3 @@ def _place(version: DatasetVersion, kept: list[dict[str, Any]], placed: list[str
         for at in range(0, len(positions), 5_000):
             rows.filter(position__in=positions[at : at + 5_000]).update(split=split)
         _beat(version)
-
-
-def _leaks(kept: list[dict[str, Any]], placed: list[str], clusters: list[int]) -> dict[str, Any]:
-    """Return the groups of equal or alike prompts that lie in more than one split."""
-    members: dict[int, list[int]] = defaultdict(list)
-    for at, cluster in enumerate(clusters):
-        members[cluster].append(at)
-    # The same words may be split into messages in another way: then the digests differ.
-    by_prompt: dict[str, list[int]] = defaultdict(list)
-    for at, row in enumerate(kept):
-        by_prompt[row["prompt"]].append(at)
-    exact = [group for group in by_prompt.values() if len({placed[at] for at in group}) > 1]
-    near = [
-        group
-        for group in members.values()
-        if len({placed[at] for at in group}) > 1 and len({kept[at]["prompt"] for at in group}) > 1
-    ]
-    return {
-        "count": len(exact) + len(near),
-        "exact": len(exact),
-        "near": len(near),
-        "threshold": THRESHOLD,
-        "shown": [
-            {
-                "kind": kind,
-                "rows": [
-                    {"custom_id": kept[at]["custom_id"], "split": placed[at]} for at in group[:6]
-                ],
-                "size": len(group),
-            }
-            for kind, groups in (("exact", exact), ("near", near))
-            for group in groups[:SHOWN]
-        ],
-    }
-
-
-def _alike(clusters: list[int]) -> int:
-    """Return how many rows have a prompt like one before."""
-    return sum(cluster != at for at, cluster in enumerate(clusters))
-
-
-def _counts(values: Any) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for value in values:
-        found[value] = found.get(value, 0) + 1
-    return dict(sorted(found.items(), key=lambda one: (-one[1], one[0])))

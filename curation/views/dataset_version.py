@@ -21,7 +21,8 @@ from curation.services.datasets import (
     discard_version,
     freeze_version,
 )
-from curation.services.exports import PARQUET, CannotExport, create_export
+from curation.services.export_files import PARQUET
+from curation.services.exports import CannotExport, create_export
 from curation.shapes import SHAPES, find_shape
 from curation.shapes.table import encode_cells
 from curation.splits import read_splits
