@@ -16,8 +16,8 @@ from vbatch_site.embedded_db import ensure_db
 
 pytestmark = pytest.mark.stack
 
-# Half a minute of work at 40 a second: a dump on a busy machine takes some of it.
-LINES = 1200
+# Twenty seconds of work at 40 a second: a dump on a busy machine takes some of it.
+LINES = 800
 
 
 def manage(stack: Stack, *command: str) -> subprocess.CompletedProcess[str]:
