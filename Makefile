@@ -40,8 +40,8 @@ reset: ## Delete all data (asks first).
 
 test: setup-dev ## Run every test, real vLLM and real PostgreSQL included.
 	@$(PYTEST) -n 2 -m "$(FAST)" $(ARGS)
-	@$(PYTEST) -n 2 --dist loadfile -m "(stack or long or browser) and not torture" --ignore tests/torture $(ARGS)
-	@$(PYTEST) -m "(engine or setup) and not torture" $(ARGS)
+	@$(PYTEST) -n 2 --dist loadfile -m "(stack or long or browser or setup) and not torture" --ignore tests/torture $(ARGS)
+	@$(PYTEST) -m "engine and not torture" $(ARGS)
 	@$(PYTEST) -m "stack and not torture" tests/torture $(ARGS)
 
 test-fast: setup-dev ## Run the tests that need no engine, browser or servers: about a minute.

@@ -40,7 +40,7 @@ from jobs.services.webhooks import announce_events
 from jobs.states import BatchState, LaneKind
 from tests.histories.check import check_files, check_tables
 
-HISTORIES = 200
+HISTORIES = 100
 STEPS = 30
 LANES = 2
 TABLES = (

@@ -69,8 +69,7 @@ def _hard(project):
     )
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", [390, 1440])
+@pytest.mark.parametrize(("width", "theme"), [(390, "dark"), (1440, "light")])
 def test_nothing_overflows_and_all_can_be_read(open_page, live_server, project, width, theme):
     sides = "&".join(f"side={one.public_id}" for one in _hard(project))
     viewport = {"width": width, "height": 900}

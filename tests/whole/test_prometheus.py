@@ -258,7 +258,7 @@ def test_a_restart_behind_a_socket_that_is_kept_leaves_no_gap(make_stack):
     with socket.create_server(("127.0.0.1", stack.port)) as listener:
         stack.start_web(listener=listener)
         # A scrape waits in the socket for as long as a start takes on a busy machine.
-        with Prometheus(stack, every_s=10) as prometheus:
+        with Prometheus(stack, every_s=8) as prometheus:
             assert stack.stop_process("web") == 0
             stack.start_web(listener=listener)
             prometheus.wait(
