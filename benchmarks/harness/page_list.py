@@ -177,8 +177,8 @@ def _compare() -> dict[str, tuple[str, int]]:
 _KINDS = {
     "small": (13, 10, 7, 4),
     "huge": (14, 10, 8, 4),
-    "running": (18, 11, 11, 6),
-    "queued": (24, 15, 13, 9),
+    "running": (19, 11, 12, 6),
+    "queued": (25, 15, 14, 9),
     "failed": (12, 10, 6, 4),
     "errors": (14, 10, 8, 4),
 }
@@ -210,7 +210,7 @@ _PAGES = {
     "Answers, huge, cut": ("/batches/{huge}?show=cut", 14),
     "Answers, huge, not answered": ("/batches/{huge}?show=open", 13),
     "Answers, huge, find a custom_id": ("/batches/{huge}?find={huge_custom_id}", 11),
-    "Answers, running, not answered": ("/batches/{running}?show=open", 19),
+    "Answers, running, not answered": ("/batches/{running}?show=open", 20),
     "Line, 100 KB": ("/batches/{huge}/lines/0", 7),
     "Line": ("/batches/{huge}/lines/{huge_middle}", 7),
     "Line, live": ("/batches/{huge}/lines/{huge_middle}/live", 7),
@@ -225,7 +225,7 @@ _PAGES = {
     "Monitor, one week": ("/monitor?range=1w", 16),
     "Submit": ("/submit", 4),
     "API docs": ("/docs", 5),
-    "Estimate": ("/estimate?model={model}&requests=1000&tokens=100000", 5),
+    "Estimate": ("/estimate?model={model}&requests=1000&tokens=100000", 6),
     "/api/gpu": ("/api/gpu", 8),
     "/api/running-jobs": ("/api/running-jobs", 4),
     "/api/limits": ("/api/limits", 6),
