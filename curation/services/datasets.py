@@ -147,6 +147,9 @@ def blockers(version: DatasetVersion) -> list[str]:
         found.append(
             f"{count:,} groups of equal or nearly equal prompts lie in more than one split."
         )
+    empty = [name for name, rows in version.report.get("splits", {}).items() if not rows]
+    if empty and version.rows:
+        found.append(f"No row fell into {', '.join(sorted(empty))}.")
     if short := version.report.get("shortage"):
         found.append(str(short))
     return found

@@ -76,11 +76,20 @@ class ExportWriter:
         rows: dict[str, int] = {}
         with zipfile.ZipFile(path, "w") as packed:
             for split in _splits(self.export.version):
-                entry = _entry(f"{split}.{shape.extension}")
-                with packed.open(entry, "w", force_zip64=True) as file:
+                part = self.folder / "part"
+                with part.open("wb") as file:
                     rows[split] = self._write_split(shape, split, file)
+                if rows[split]:  # A reader refuses a split of no rows.
+                    self._add(packed, part, f"{split}.{shape.extension}")
             self._add_sidecars(packed, rows)
         return path
+
+    def _add(self, packed: zipfile.ZipFile, file: Path, name: str) -> None:
+        with (
+            file.open("rb") as source,
+            packed.open(_entry(name), "w", force_zip64=True) as target,
+        ):
+            shutil.copyfileobj(source, target, _COPY_BYTES)
 
     def _write_parquet(self) -> Path:
         version = self.export.version
@@ -96,9 +105,7 @@ class ExportWriter:
         path = self.folder / "rows.zip"
         with zipfile.ZipFile(path, "w") as packed:
             for file in sorted(one for one in folder.rglob("*") if one.is_file()):
-                entry = _entry(file.relative_to(folder).as_posix())
-                with file.open("rb") as source, packed.open(entry, "w", force_zip64=True) as target:
-                    shutil.copyfileobj(source, target, _COPY_BYTES)
+                self._add(packed, file, file.relative_to(folder).as_posix())
             self._add_sidecars(packed, {name: tally.rows for name, tally in written.items()})
         return path
 

@@ -131,8 +131,13 @@ def _run(export: Export) -> None:
         writer = ExportWriter(export, Path(name), lambda rows: _beat(export, rows))
         path, filename = writer.write()
         digest = _sha256(path)
-        if not path.stat().st_size:
-            raise Altered("No row of the version fits this shape, so there is no file.")
+        if not writer.written:
+            _held(export).update(rows_done=0, rejected=len(writer.rejects))
+            raise Altered(
+                f"None of the {writer.read:,} rows fits this shape: {writer.rejects[0].reason}"
+                if writer.rejects
+                else "The split is empty."
+            )
         with path.open("rb") as opened:
             stored = create_file(
                 project=export.version.dataset.project,

@@ -14,7 +14,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from curation.models import ReviewItem, ReviewSet
 from curation.models.reviews import OVERLAP_MAX
-from curation.results import ResultFilter
+from curation.results import KEYS, ResultFilter
 from curation.rubric import DEFAULT, EXAMPLE
 from curation.services.result_rows import find_results
 from curation.services.reviews.adjudicating import star_reviewed
@@ -32,6 +32,7 @@ from curation.views.access import (
     visible_review_sets,
 )
 from curation.views.starring import undoable
+from jobs.models import Batch
 from jobs.views.access import projects_to_submit_to
 
 LISTED = 200
@@ -74,6 +75,8 @@ def _create(request: HttpRequest, projects: list[Any]) -> tuple[str, ReviewSet |
     project = next((one for one in projects if one.name == form.get("project")), None)
     if project is None:
         return "Choose a project in which you may curate.", None
+    if form.get("filter", "").strip() and (problem := _read_filter(form["filter"])[1]):
+        return problem, None
     overlap = form.get("overlap", "1")
     try:
         made = create_review_set(
@@ -183,22 +186,34 @@ def review_items(request: HttpRequest, public_id: str) -> HttpResponse:
     return render(request, "curation/review_items.html", context)
 
 
-def _fill(request: HttpRequest, found: ReviewSet) -> None:
-    """Add what a filter of /results finds, given as the address of that page has it."""
-    text = request.POST.get("filter", "").strip()
+def _read_filter(text: str) -> tuple[ResultFilter, str]:
+    """Return the filter that an address of Results holds, or a batch's id; and what is wrong."""
+    text = text.strip()
     query = dict(parse_qsl(text.rpartition("?")[2])) if "=" in text else {}
     if text.startswith("batch_"):
         query = {"batch": text}
     wanted, wrong = ResultFilter.read(query)
+    wrong |= {name: "there is no such filter" for name in query if name not in KEYS}
+    what = "; ".join(f"{name}: {why}" for name, why in wrong.items())
+    if not what and not wanted.narrows:
+        what = "it says nothing"
+    if not what and wanted.batch and not Batch.objects.filter(public_id=wanted.batch).exists():
+        what = f"there is no batch {wanted.batch}"
+    if not what:
+        return wanted, ""
+    return wanted, (
+        f"The filter is not one of Results ({what}). Give the id of a batch, or what stands "
+        "behind the ? in the address of Results."
+    )
+
+
+def _fill(request: HttpRequest, found: ReviewSet) -> None:
+    """Add what a filter of /results finds, given as the address of that page has it."""
+    wanted, problem = _read_filter(request.POST.get("filter", ""))
     sample = request.POST.get("sample", "").strip()
     seed = request.POST.get("seed", "1").strip()
-    if wrong or (text and not wanted.narrows):
-        what = "; ".join(f"{name}: {why}" for name, why in wrong.items()) or "it says nothing"
-        messages.error(
-            request,
-            f"Nothing was added. The filter is not one of Results ({what}). Give the id of a "
-            "batch, or what stands behind the ? in the address of Results.",
-        )
+    if problem:
+        messages.error(request, f"Nothing was added. {problem}")
         return
     try:
         added = add_responses(

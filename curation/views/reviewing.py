@@ -7,10 +7,11 @@ from typing import Any
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods
 
 from curation.gold_fields import InvalidGold
-from curation.models import GoldStar, Review, ReviewSet, ReviewState
+from curation.models import GoldStar, Review, ReviewEvent, ReviewSet, ReviewState
 from curation.rubric import CHOICES, Dimension, InvalidValue, rating_of, read_rubric
 from curation.services.gold import CannotStar, star_response
 from curation.services.reviews.claiming import claim_next_item
@@ -32,7 +33,8 @@ _DONE = {
     "submit": "Submitted.",
     "draft": "Kept as a draft.",
     "discard": "Discarded: it counts as judged, without values.",
-    "undo": "Set back.",
+    "undo": "Set back. The same key again does it once more.",
+    "nothing": "There is nothing to undo.",
     "star": "Starred.",
 }
 
@@ -63,6 +65,8 @@ def review_item(request: HttpRequest, public_id: str, position: str) -> HttpResp
     note, problem, given = request.GET.get("did", ""), "", None
     if request.method == "POST":
         verb = request.POST.get("verb", "")
+        if verb == "undo":
+            return _undo(request, found, review)
         try:
             moves_on = _do(request, review, verb)
         except (InvalidValue, InvalidGold, CannotStar, PlaceTaken, ReviewChanged) as error:
@@ -96,11 +100,21 @@ def _own(request: HttpRequest, found: ReviewSet) -> Any:
     )
 
 
+def _undo(request: HttpRequest, found: ReviewSet, review: Review) -> HttpResponse:
+    """Set back what was done last to the item; to one not touched yet, one's last deed at all."""
+    if not review.events.exists():
+        mine = ReviewEvent.objects.filter(
+            review__review_set=found, review__reviewer=request.user.pk
+        )
+        last = mine.order_by("-pk").select_related("review").first()
+        review = last.review if last is not None else review
+    did = "undo" if undo_review(review=review) is not None else "nothing"
+    address = reverse("review-item", args=[found.public_id, review.position])
+    return redirect(f"{address}?did={did}&at={review.position}")
+
+
 def _do(request: HttpRequest, review: Review, verb: str) -> bool:
     """Do what the form asks for; return whether the next item is to follow."""
-    if verb == "undo":
-        undo_review(review=review)
-        return False
     judgement = _judgement(request, read_rubric(review.review_set.rubric))
     revision = request.POST.get("revision", "")
     known = int(revision) if revision.isdecimal() else None

@@ -61,6 +61,8 @@
     if (typing || event.ctrlKey || event.metaKey || event.altKey || event.getModifierState("AltGraph") || event.repeat) return;
     if (/^[0-9]$/.test(event.key)) {
       judge(Number(event.key));
+    } else if (event.key === "Enter" && questions[marked] && isText(questions[marked]) && !on.closest("a, button")) {
+      questions[marked].querySelector("textarea").focus();
     } else if (event.key === "ArrowDown" || event.key === "ArrowUp") {
       mark(marked + (event.key === "ArrowDown" ? 1 : -1));
     } else {

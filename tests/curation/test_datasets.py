@@ -280,3 +280,18 @@ def test_strangers_see_nothing_and_viewers_change_nothing(http, dataset, ours):
     assert viewer.post(f"{at}/versions/1/freeze").status_code == 403
     assert http.post("/datasets", {"name": "First set", "project": "ours"}).status_code == 200
     assert Dataset.objects.count() == 1
+
+
+def test_an_empty_split_is_told_and_makes_no_file(http, dataset, ours):
+    make_stars(ours, 3)
+    version = build(http, dataset, splits="train 99.9, test 0.1")
+    assert version.report["splits"] == {"train": 3, "test": 0}
+    at = f"/datasets/{dataset.public_id}/versions/1"
+    page = http.post(f"{at}/freeze", follow=True).content.decode()
+    assert "No row fell into test." in page
+    packed = zipfile.ZipFile(io.BytesIO(content(http, export(http, version, "openai-sft"))))
+    assert packed.namelist() == ["train.jsonl", "manifest.json", "rejects.csv"]
+    failed = export(http, version, "openai-dpo")
+    assert (failed.state, failed.rows_done, failed.rejected) == ("failed", 0, 3)
+    assert "None of the 3 rows fits this shape" in failed.error
+    assert export(http, version, "openai-sft", "test").error == "The split is empty."

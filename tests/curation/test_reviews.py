@@ -270,3 +270,24 @@ def test_strangers_see_nothing_and_viewers_judge_nothing(people, ours):
     assert viewer.post(f"{at}/star", {"min_rating": "8"}).status_code == 403
     review(people[0], made)
     assert client_of(people[1]).get(f"{at}/review/0").status_code == 404
+
+
+def test_undo_on_an_item_not_touched_yet_sets_back_ones_last_deed(people, ours):
+    ada = people[0]
+    made = make_set(ada, ours)
+    nothing = review(ada, made, verb="undo")
+    assert "did=nothing" in nothing["Location"]
+    review(ada, made, 0, verb="discard")
+    back = review(ada, made, 1, verb="undo")
+    assert "/review/0?did=undo" in back["Location"]
+    assert Review.objects.get(position=0).state == "draft"
+    assert Review.objects.get(position=1).state == "pending"
+
+
+def test_a_filter_that_is_none_makes_no_set(people, ours):
+    order = {"name": "First", "project": "ours", "rubric": RUBRIC, "overlap": "2"}
+    for wrong in ("modell=x", "batch_nope", "colour"):
+        response = client_of(people[0]).post("/curation", {**order, "filter": wrong})
+        assert response.status_code == 400
+        assert "The filter is not one of Results" in response.content.decode()
+    assert not ReviewSet.objects.exists()
