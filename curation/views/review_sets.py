@@ -87,7 +87,7 @@ def _create(request: HttpRequest, projects: list[Any]) -> tuple[str, ReviewSet |
             overlap=int(overlap) if overlap.isdecimal() and len(overlap) < 3 else 0,
         )
     except InvalidReviewSet as error:
-        return f"{error.field.capitalize()}: {error}.", None
+        return f"{error.field.capitalize()}: {str(error).rstrip('.')}.", None
     if form.get("filter", "").strip():
         _fill(request, made)
     return "", made
