@@ -154,7 +154,7 @@ def test_answers_are_rated_settled_frozen_exported_and_loaded(
     ada.get_by_label("Name").fill("Cities")
     ada.get_by_role("button", name="Make it").click()
     ada.get_by_label("Of the batch").fill(batch)
-    ada.get_by_label("Names and percentages").fill("train 50, test 50")
+    ada.get_by_label("Names and percentages").fill("train 100")
     ada.get_by_label("Kept together").select_option("alike")
     ada.get_by_label("keep answers that were cut off").check()
     ada.get_by_label("Rows, at least").fill("1")
