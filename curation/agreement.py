@@ -8,11 +8,10 @@ disagree more than by chance.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, TypeVar
 
 T = TypeVar("T", bound=Hashable)
-Distance = Callable[[float, float], float]
 
 
 def kappa(pairs: Sequence[tuple[T, T]], *, weighted: bool = False) -> float | None:
@@ -27,9 +26,9 @@ def kappa(pairs: Sequence[tuple[T, T]], *, weighted: bool = False) -> float | No
     first = Counter(one for one, _ in pairs)
     second = Counter(other for _, other in pairs)
 
-    def weight(one: T, other: T) -> float:
+    def weight(one: Any, other: Any) -> float:
         if weighted:
-            return (float(one) - float(other)) ** 2  # type: ignore[arg-type]
+            return (float(one) - float(other)) ** 2
         return float(one != other)
 
     observed = sum(weight(one, other) for one, other in pairs) / count
@@ -52,9 +51,9 @@ def alpha(items: Sequence[Sequence[T]], *, interval: bool = False) -> float | No
     if count < 2:
         return None
 
-    def distance(one: T, other: T) -> float:
+    def distance(one: Any, other: Any) -> float:
         if interval:
-            return (float(one) - float(other)) ** 2  # type: ignore[arg-type]
+            return (float(one) - float(other)) ** 2
         return float(one != other)
 
     observed = 0.0

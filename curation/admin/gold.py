@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ActionForm
 from django.db.models import QuerySet
 from django.http import HttpRequest, StreamingHttpResponse
-from django.utils import timezone
 
 from curation.admin.scoped import ScopedAdmin
-from curation.gold_fields import InvalidGold, check_fields
+from curation.attached import attach, stamped
+from curation.gold_fields import GoldFields, InvalidGold, check_fields
 from curation.models import GoldEvent, GoldStar
 from curation.models.gold import new_deed
 from curation.services.gold import (
@@ -21,7 +21,7 @@ from curation.services.gold import (
     change_star,
     restore_star,
     tag_star,
-    undo_deed,
+    undo_last,
     unstar,
 )
 from curation.services.gold_export import read_stars
@@ -72,7 +72,7 @@ class GoldStarForm(ModelForm):
             if name == "edited_answer":
                 value = value or None
             try:
-                found[name] = check_fields({name: value})[name]  # type: ignore[misc]
+                found[name] = check_fields(cast(GoldFields, {name: value}))[name]
             except InvalidGold as error:
                 self.add_error(name, str(error))
         return found
@@ -199,9 +199,7 @@ class GoldStarAdmin(FoundExactly, ScopedAdmin):
     def undo(self, request: HttpRequest, queryset: QuerySet[GoldStar]) -> None:
         done = 0
         for star in self.curated(request, queryset):
-            last = star.events.order_by("-pk").first()
-            if last is not None:
-                done += undo_deed(deed=last.deed, stars=GoldStar.objects.filter(pk=star.pk)).stars
+            done += undo_last(star=star).stars
         messages.success(request, f"{done:,} were set back.")
 
     @admin.action(description="Export in the shape", permissions=["view"])
@@ -214,12 +212,8 @@ class GoldStarAdmin(FoundExactly, ScopedAdmin):
             return None
         tally = Tally()
         content = shape.write(read_stars(queryset.defer(None), tally), tally)
-        name = f"gold-star-{shape.name}-{timezone.now():%Y%m%d-%H%M%S}.{shape.extension}"
-        return StreamingHttpResponse(
-            content,
-            content_type=shape.media_type,
-            headers={"Content-Disposition": f'attachment; filename="{name}"'},
-        )
+        name = f"{stamped(f'gold-star-{shape.name}')}.{shape.extension}"
+        return attach(content, name=name, media_type=shape.media_type)
 
     def _each(
         self, request: HttpRequest, queryset: QuerySet[GoldStar], done: str, act: Any

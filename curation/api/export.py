@@ -6,19 +6,18 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from django.http import StreamingHttpResponse
 from django.http.response import HttpResponseBase
-from django.utils import timezone
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from curation.api.gold_filter import read_gold_filter
 from curation.api.view import CurationView
+from curation.attached import attach, stamped
 from curation.examples import Example
 from curation.models import GoldStar
 from curation.services.gold_export import choose_stars, read_stars
-from curation.shapes import ALIASES, SHAPES, Shape, Tally, find_shape
-from curation.shapes.table import encode_cells
+from curation.shapes import ALIASES, SHAPES, Reject, Shape, Tally, find_shape
+from curation.shapes.table import rejects_table
 from jobs.api.errors import ApiError
 from jobs.api.parameters import Parameters
 from jobs.api.rendering import AnyNegotiation
@@ -51,12 +50,14 @@ class ExportView(CurationView):
                         key, "only the formats icl, icl-messages and icl-text take it"
                     )
             examples = read_stars(stars, tally)
-        stem = f"gold-star-{name}-{timezone.now():%Y%m%d-%H%M%S}"
+        stem = stamped(f"gold-star-{name}")
         if query.choice("rejects", ("1", "0")) == "1":
-            return _file(_rejects(shape, examples, tally), f"{stem}-rejects.csv", "text/csv")
+            table = rejects_table(_rejects(shape, examples, tally))
+            return attach(table, name=f"{stem}-rejects.csv", media_type="text/csv; charset=utf-8")
         if query.choice("download", ("1", "0")) == "1":
             content = shape.write(examples, tally)
-            return _file(content, f"{stem}.{shape.extension}", shape.media_type)
+            name = f"{stem}.{shape.extension}"
+            return attach(content, name=name, media_type=shape.media_type)
         if not is_few and stars.order_by()[: IN_JSON_MAX + 1].count() > IN_JSON_MAX:
             raise ApiError(
                 f"More than {IN_JSON_MAX:,} gold stars do not fit into one JSON document: add "
@@ -91,26 +92,13 @@ def _data(shape: Shape, examples: Iterable[Example], tally: Tally) -> Any:
     return json.loads(content) if shape.extension == "json" else content.decode("utf-8-sig")
 
 
-def _rejects(shape: Shape, examples: Iterable[Example], tally: Tally) -> Iterator[bytes]:
-    """Yield a table of what is not in the file, and why."""
-    yield encode_cells(("id", "batch_id", "custom_id", "code", "reason"))
+def _rejects(shape: Shape, examples: Iterable[Example], tally: Tally) -> Iterator[Reject]:
+    """Yield what is not in the file, as it comes."""
     for _ in shape.rows(examples, tally):
         yield from _drain(tally)
     yield from _drain(tally)
 
 
-def _drain(tally: Tally) -> Iterator[bytes]:
-    for one in tally.rejects:
-        yield encode_cells((one.id, one.batch_id, one.custom_id, one.code, one.reason))
+def _drain(tally: Tally) -> Iterator[Reject]:
+    yield from tally.rejects
     tally.rejects.clear()
-
-
-def _file(content: Iterator[bytes], name: str, media_type: str) -> StreamingHttpResponse:
-    return StreamingHttpResponse(
-        content,
-        content_type=media_type,
-        headers={
-            "Content-Disposition": f'attachment; filename="{name}"',
-            "X-Accel-Buffering": "no",
-        },
-    )

@@ -9,6 +9,7 @@ from django.db import models
 from django.db.models import Q
 
 from curation.gold_fields import TAG_MAX
+from curation.shapes.shape import Reject
 from jobs.models import Project, StoredFile
 
 
@@ -157,6 +158,15 @@ class DatasetReject(models.Model):
 
     def __str__(self) -> str:
         return f"{self.custom_id}: {self.code}"
+
+    def as_reject(self) -> Reject:
+        return Reject(
+            id=self.public_id,
+            custom_id=self.custom_id,
+            batch_id=self.batch_public_id,
+            code=self.code,
+            reason=self.reason,
+        )
 
 
 class ExportState(models.TextChoices):

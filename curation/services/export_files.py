@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -15,7 +15,7 @@ from curation.services.dataset_build import row_digest
 from curation.services.gold_export import read_examples
 from curation.shapes import Reject, Shape, Tally, find_shape
 from curation.shapes.parquet import write_parquet
-from curation.shapes.table import encode_cells
+from curation.shapes.table import rejects_table
 from curation.splits import read_splits
 
 PARQUET = "parquet"
@@ -125,13 +125,6 @@ class ExportWriter:
         packed.writestr(_entry("manifest.json"), text.encode())
         table = b"".join(rejects_table(self.rejects))
         packed.writestr(_entry("rejects.csv"), table)
-
-
-def rejects_table(rejects: Iterable[Any]) -> Iterator[bytes]:
-    """Yield the table of what is not among the rows, and why."""
-    yield encode_cells(("id", "batch_id", "custom_id", "code", "reason"))
-    for one in rejects:
-        yield encode_cells((one.id, one.batch_id, one.custom_id, one.code, one.reason))
 
 
 def version_examples(

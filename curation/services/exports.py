@@ -17,6 +17,7 @@ from django.db.models.functions import Now
 from django_q.tasks import async_task
 
 from curation.models import DatasetVersion, Export, ExportState, VersionState
+from curation.services.dataset_build import Superseded
 from curation.services.datasets import CONTROL
 from curation.services.export_files import PARQUET, Altered, ExportWriter
 from curation.shapes import find_shape
@@ -35,10 +36,6 @@ _COPY_BYTES = 1 << 20
 
 class CannotExport(Exception):
     """The version cannot be exported so; the message says why."""
-
-
-class Superseded(Exception):
-    """Another run has taken the work over, or the version was discarded."""
 
 
 def create_export(*, version: DatasetVersion, shape: str, split: str = "") -> Export:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from itertools import islice
-from typing import IO
+from typing import IO, cast
 
 import structlog
 from django.conf import settings
@@ -14,7 +14,7 @@ from django.db import OperationalError, transaction
 from django.db.models.functions import Now
 from django_q.tasks import async_task
 
-from curation.gold_fields import InvalidGold, check_fields
+from curation.gold_fields import GoldFields, InvalidGold, check_fields
 from curation.imported_stars import Refusal, StarLine, StarReader, UnreadableStars
 from curation.models import GoldStar, StarImport, StarImportLine, StarImportState
 from curation.services.datasets import CONTROL
@@ -153,7 +153,7 @@ def _check(
             yield one, None, {}, problem
             continue
         try:
-            fields = check_fields(dict(one.fields))  # type: ignore[arg-type]
+            fields = check_fields(cast(GoldFields, dict(one.fields)))
         except InvalidGold as error:
             yield one, None, {}, f"{error.field}: {error}."
             continue

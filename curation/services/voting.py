@@ -123,7 +123,7 @@ def pair_of(comparison: Comparison, row: Row, voter: Any) -> Pair | None:
     drawn = _draw(comparison.seed, "pair", row.key)
     a, b = pairs[drawn % len(pairs)]
     left_is_a = _draw(comparison.seed, "order", row.key, str(voter.pk)) % 2 == 0
-    ids = [row.cells[number].request_id for number in (a, b)]  # type: ignore[union-attr]
+    ids = [cell.request_id for number in (a, b) if (cell := row.cells[number]) is not None]
     token = f"{_draw(comparison.seed, 'token', str(left_is_a), *map(str, ids)):016x}"
     return Pair(row=row, a=a, b=b, left_is_a=left_is_a, token=token)
 

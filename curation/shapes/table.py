@@ -5,11 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from curation.conversations import text_of
 from curation.examples import Example
-from curation.shapes.shape import Shape
+from curation.shapes.shape import Reject, Shape
 
 COLUMNS = (
     "id",
@@ -48,6 +48,13 @@ def encode_cells(cells: Sequence[str]) -> bytes:
     out = io.StringIO()
     csv.writer(out).writerow([safe_cell(cell) for cell in cells])
     return out.getvalue().encode("utf-8", "replace")
+
+
+def rejects_table(rejects: Iterable[Reject]) -> Iterator[bytes]:
+    """Yield a table of what is not among the rows of a file, and why."""
+    yield encode_cells(("id", "batch_id", "custom_id", "code", "reason"))
+    for one in rejects:
+        yield encode_cells((one.id, one.batch_id, one.custom_id, one.code, one.reason))
 
 
 def table_row(example: Example) -> list[str]:

@@ -14,7 +14,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from curation.gold_fields import InvalidGold
 from curation.models import Review, ReviewItem, ReviewSet
-from curation.rubric import CHOICES, TEXT, InvalidValue, read_rubric
+from curation.rubric import TEXT, InvalidValue, read_rubric
 from curation.services.reviews.adjudicating import (
     adjudicate,
     disagreements,
@@ -23,6 +23,13 @@ from curation.services.reviews.adjudicating import (
 from curation.services.reviews.judging import ReviewChanged
 from curation.services.reviews.standing import final_values
 from curation.views.access import access_review_set, check_may_curate, may_curate
+from curation.views.form_values import (
+    problem_words,
+    read_edit,
+    read_number,
+    read_text,
+    read_values,
+)
 from jobs.reading import read_request
 
 PAGE_ITEMS = 10
@@ -33,8 +40,8 @@ PAGE_ITEMS = 10
 def disagreed(request: HttpRequest, public_id: str) -> HttpResponse:
     found = access_review_set(request.user, public_id)
     settled = request.GET.get("settled") == "yes"
-    after = request.GET.get("after", "")
-    start = int(after) if after.isdecimal() and len(after) < 10 else -1
+    after = read_number(request.GET.get("after", ""))
+    start = -1 if after is None else min(after, 2**31 - 1)
     rows = list(islice(disagreements(found, after=start, settled=settled), PAGE_ITEMS + 1))
     context = {
         "set": found,
@@ -65,27 +72,17 @@ def adjudicate_item(request: HttpRequest, public_id: str, position: str) -> Http
 
 def _keep(request: HttpRequest, found: ReviewSet, item: ReviewItem) -> None:
     form = request.POST
-    values: dict[str, Any] = {}
-    for one in read_rubric(found.rubric):
-        field = f"value-{one.name}"
-        values[one.name] = form.getlist(field) if one.kind == CHOICES else form.get(field, "")
-    edited = form.get("edited_answer", "").replace("\r\n", "\n")
-    revision = form.get("revision", "")
     try:
         adjudicate(
             item=item,
-            values=values,
-            edited_answer=edited if edited.strip() else None,
-            notes=form.get("notes", "").replace("\r\n", "\n"),
-            revision=int(revision) if revision.isdecimal() else None,
+            values=read_values(form, read_rubric(found.rubric)),
+            edited_answer=read_edit(form),
+            notes=read_text(form, "notes"),
+            revision=read_number(form.get("revision", "")),
         )
         messages.success(request, f"The last word on {item.custom_id[:80]} is kept.")
-    except InvalidValue as error:
-        messages.error(request, f"{error.name}: {error}.")
-    except InvalidGold as error:
-        messages.error(request, f"{error.field}: {error}.")
-    except ReviewChanged as error:
-        messages.error(request, str(error))
+    except (InvalidValue, InvalidGold, ReviewChanged) as error:
+        messages.error(request, problem_words(error))
 
 
 def _row(

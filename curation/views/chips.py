@@ -1,18 +1,11 @@
-"""Filters that are chosen by a click: a word, and the address that it leads to."""
+"""The filters of Results as chips."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from curation.results import ResultFilter
-
-
-@dataclass(frozen=True, kw_only=True)
-class Chip:
-    word: str
-    href: str
-    on: bool
+from jobs.views.list_filters import Chip
 
 
 def chips_of(wanted: ResultFilter, field: str, choices: Sequence[tuple[str, str]]) -> list[Chip]:

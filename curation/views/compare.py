@@ -16,11 +16,11 @@ from curation.services.compare_figures import measure
 from curation.services.compare_rows import page_of_rows, read_texts, row_at
 from curation.services.compare_sides import find_sides
 from curation.services.search_index import batch_behind_by, behind_by
-from curation.views.chips import Chip
 from curation.views.compare_shown import LETTERS, show_row, show_rows, show_sides
 from jobs.models import Batch, Project, ServedModel
 from jobs.services.projects import projects_of
 from jobs.views.access import projects_to_submit_to, visible_batches
+from jobs.views.list_filters import Chip
 
 BATCHES_OFFERED = 30
 MODELS_OFFERED = 100

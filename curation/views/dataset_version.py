@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import redirect, render
-from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_GET, require_POST
 
+from curation.attached import attach
 from curation.models import DatasetVersion, Export, VersionState
 from curation.services.datasets import (
     GROUPS,
@@ -24,9 +23,10 @@ from curation.services.datasets import (
 from curation.services.export_files import PARQUET
 from curation.services.exports import CannotExport, create_export
 from curation.shapes import SHAPES, find_shape
-from curation.shapes.table import encode_cells
+from curation.shapes.table import rejects_table
 from curation.splits import read_splits
 from curation.views.access import access_version, check_may_curate, may_curate
+from curation.views.bars import bars_of
 from jobs.services.files import read_content, visible_files
 from jobs.services.projects import projects_of
 from jobs.views.live import live_fragment
@@ -90,10 +90,9 @@ def version_export(request: HttpRequest, public_id: str, number: int) -> HttpRes
 @login_required
 def version_rejects(request: HttpRequest, public_id: str, number: int) -> StreamingHttpResponse:
     found = access_version(request.user, public_id, number)
-    response = StreamingHttpResponse(_rejects(found), content_type="text/csv; charset=utf-8")
-    name = f"rejects-v{number}.csv"
-    response["Content-Disposition"] = str(content_disposition_header(True, name))
-    return response
+    rows = found.reject_set.order_by("pk").iterator(chunk_size=1_000)
+    table = rejects_table(one.as_reject() for one in rows)
+    return attach(table, name=f"rejects-v{number}.csv", media_type="text/csv; charset=utf-8")
 
 
 @require_GET
@@ -114,20 +113,10 @@ def export_file(request: HttpRequest, public_id: str) -> StreamingHttpResponse:
     if stored is None:
         raise Http404("The export does not exist, or its file has expired: export it again.")
     content = read_content(stored=stored)
-    response = StreamingHttpResponse(content.chunks, content_type="application/octet-stream")
+    media_type = "application/octet-stream"
+    response = attach(content.chunks, name=stored.filename, media_type=media_type)
     response["Content-Length"] = str(content.size)
-    response["Content-Disposition"] = str(content_disposition_header(True, stored.filename))
-    response["Cache-Control"] = "private, no-store"
     return response
-
-
-def _rejects(found: DatasetVersion) -> Iterator[bytes]:
-    yield encode_cells(("id", "batch_id", "custom_id", "code", "reason"))
-    rows = found.reject_set.order_by("pk").iterator(chunk_size=1_000)
-    for one in rows:
-        yield encode_cells(
-            (one.public_id, one.batch_public_id, one.custom_id, one.code, one.reason)
-        )
 
 
 def _context(request: HttpRequest, found: DatasetVersion) -> dict[str, Any]:
@@ -142,14 +131,14 @@ def _context(request: HttpRequest, found: DatasetVersion) -> dict[str, Any]:
         "group_words": GROUPS.get(plan.group, plan.group),
         "shape": shape,
         "report": report,
-        "splits": _bars(
+        "splits": bars_of(
             {
                 one.name: report.get("splits", {}).get(one.name, 0)
                 for one in read_splits(plan.splits)
             }
         ),
-        "models": _bars(report.get("models", {})),
-        "lengths": _bars(
+        "models": bars_of(report.get("models", {})),
+        "lengths": bars_of(
             dict(sorted(report.get("lengths", {}).items(), key=lambda one: int(one[0])))
         ),
         "rejects": list(report.get("rejects", {}).items()),
@@ -162,9 +151,3 @@ def _context(request: HttpRequest, found: DatasetVersion) -> dict[str, Any]:
         "parquet": PARQUET,
         "is_built": found.state in (VersionState.DRAFT, VersionState.FROZEN),
     }
-
-
-def _bars(counts: dict[str, int]) -> list[tuple[str, int, str]]:
-    """Return name, count and the share of the largest in percent, for a bar beside it."""
-    most = max(counts.values(), default=0) or 1
-    return [(name, count, f"{count / most * 100:.1f}") for name, count in counts.items()]

@@ -8,9 +8,9 @@ from typing import Any
 
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, StreamingHttpResponse
-from django.utils import timezone
 from django.views.decorators.http import require_GET
 
+from curation.attached import attach, stamped
 from curation.conversations import whole_answer
 from curation.results import ResultFilter
 from curation.services.result_rows import stream_rows
@@ -44,7 +44,7 @@ CSV_COLUMNS = (
 def results_csv(request: HttpRequest) -> StreamingHttpResponse:
     wanted, _ = ResultFilter.read(request.GET.dict())
     content = _csv(stream_rows(rows_of(request, wanted)))
-    return _file(content, "csv", "text/csv; charset=utf-8")
+    return attach(content, name=f"{stamped('results')}.csv", media_type="text/csv; charset=utf-8")
 
 
 @require_GET
@@ -52,7 +52,7 @@ def results_csv(request: HttpRequest) -> StreamingHttpResponse:
 def results_jsonl(request: HttpRequest) -> StreamingHttpResponse:
     wanted, _ = ResultFilter.read(request.GET.dict())
     content = _jsonl(stream_rows(rows_of(request, wanted)))
-    return _file(content, "jsonl", "application/jsonl")
+    return attach(content, name=f"{stamped('results')}.jsonl", media_type="application/jsonl")
 
 
 def _csv(rows: Iterator[dict[str, Any]]) -> Iterator[bytes]:
@@ -105,16 +105,3 @@ def _jsonl(rows: Iterator[dict[str, Any]]) -> Iterator[bytes]:
             bytes(row["request_body"]),
             response or b"null",
         )
-
-
-def _file(content: Iterator[bytes], extension: str, media_type: str) -> StreamingHttpResponse:
-    name = f"results-{timezone.now():%Y%m%d-%H%M%S}.{extension}"
-    return StreamingHttpResponse(
-        content,
-        content_type=media_type,
-        headers={
-            "Content-Disposition": f'attachment; filename="{name}"',
-            "Cache-Control": "private, no-store",
-            "X-Accel-Buffering": "no",
-        },
-    )

@@ -22,10 +22,11 @@ from curation.services.result_rows import (
     page_of_results,
 )
 from curation.services.search_index import batch_behind_by, behind_by
-from curation.views.chips import Chip, chips_of
+from curation.views.chips import chips_of
 from jobs.models import Batch, Project, ServedModel
 from jobs.services.projects import projects_of
 from jobs.views.access import may_change_any
+from jobs.views.list_filters import Chip, with_chosen
 
 CHOICES_MAX = 100
 _CURSOR = re.compile(r"[0-9]{1,18}")
@@ -95,8 +96,8 @@ def _behind(wanted: ResultFilter) -> int:
 
 def _choices(wanted: ResultFilter, projects: list[Project]) -> dict[str, Any]:
     served = ServedModel.objects.order_by("name").values_list("name", flat=True)
-    models = _with(list(served[:CHOICES_MAX]), wanted.model)
-    names = _with([project.name for project in projects[:CHOICES_MAX]], wanted.project)
+    models = with_chosen(list(served[:CHOICES_MAX]), wanted.model)
+    names = with_chosen([project.name for project in projects[:CHOICES_MAX]], wanted.project)
     return {
         "status_chips": chips_of(wanted, "status", list(STATUS.items())),
         "starred_chips": chips_of(wanted, "starred", list(STARRED.items())),
@@ -106,10 +107,6 @@ def _choices(wanted: ResultFilter, projects: list[Project]) -> dict[str, Any]:
         "finish_chips": chips_of(wanted, "finish", _with_words(wanted.finish)),
         "other_chips": _others(wanted),
     }
-
-
-def _with(names: list[str], chosen: str) -> list[str]:
-    return names if not chosen or chosen in names else [chosen, *names]
 
 
 def _with_words(chosen: str) -> list[tuple[str, str]]:

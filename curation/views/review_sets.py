@@ -12,6 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
+from curation.gold_fields import SCORE_MAX, SCORE_MIN
 from curation.models import ReviewItem, ReviewSet
 from curation.models.reviews import OVERLAP_MAX
 from curation.results import KEYS, ResultFilter
@@ -31,6 +32,8 @@ from curation.views.access import (
     may_curate,
     visible_review_sets,
 )
+from curation.views.bars import bars_of
+from curation.views.form_values import read_number, read_text
 from curation.views.starring import undoable
 from jobs.models import Batch
 from jobs.views.access import projects_to_submit_to
@@ -77,14 +80,13 @@ def _create(request: HttpRequest, projects: list[Any]) -> tuple[str, ReviewSet |
         return "Choose a project in which you may curate.", None
     if form.get("filter", "").strip() and (problem := _read_filter(form["filter"])[1]):
         return problem, None
-    overlap = form.get("overlap", "1")
     try:
         made = create_review_set(
             project=project,
             name=form.get("name", ""),
-            rubric=form.get("rubric", "").replace("\r\n", "\n"),
-            guidelines=form.get("guidelines", "").replace("\r\n", "\n"),
-            overlap=int(overlap) if overlap.isdecimal() and len(overlap) < 3 else 0,
+            rubric=read_text(form, "rubric"),
+            guidelines=read_text(form, "guidelines"),
+            overlap=read_number(form.get("overlap", "1")) or 0,
         )
     except InvalidReviewSet as error:
         return f"{error.field.capitalize()}: {str(error).rstrip('.')}.", None
@@ -108,7 +110,7 @@ def review_set(request: HttpRequest, public_id: str) -> HttpResponse:
             ("open", progress.open),
         ],
         "standing": standing,
-        "dimensions": [(one, _bars(one.spread)) for one in standing.dimensions],
+        "dimensions": [(one, bars_of(one.spread)) for one in standing.dimensions],
         "may_change": may_curate(request.user, found.project_id),
     }
     return render(request, "curation/review_set.html", context)
@@ -129,7 +131,7 @@ def review_set_change(request: HttpRequest, public_id: str) -> HttpResponse:
     found = access_review_set(request.user, public_id)
     check_may_curate(request.user, found.project_id)
     fields: dict[str, Any] = {
-        name: request.POST[name].replace("\r\n", "\n")
+        name: read_text(request.POST, name)
         for name in ("guidelines", "rubric")
         if name in request.POST
     }
@@ -149,11 +151,11 @@ def review_set_star(request: HttpRequest, public_id: str) -> HttpResponse:
     """Star what was found good: a deed that can be undone."""
     found = access_review_set(request.user, public_id)
     check_may_curate(request.user, found.project_id)
-    rating = request.POST.get("min_rating", "")
-    if not rating.isdecimal() or not 1 <= int(rating[:3]) <= 10:
+    rating = read_number(request.POST.get("min_rating", ""))
+    if rating is None or not SCORE_MIN <= rating <= SCORE_MAX:
         messages.error(request, "The rating from which on to star is a number from 1 to 10.")
         return redirect("review-set", public_id)
-    deed, count, refused = star_reviewed(review_set=found, min_rating=int(rating))
+    deed, count, refused = star_reviewed(review_set=found, min_rating=rating)
     if count:
         plural = "" if count == 1 else "s"
         messages.success(request, undoable(f"{count:,} answer{plural} starred.", deed))
@@ -168,8 +170,8 @@ def review_set_star(request: HttpRequest, public_id: str) -> HttpResponse:
 @login_required
 def review_items(request: HttpRequest, public_id: str) -> HttpResponse:
     found = access_review_set(request.user, public_id)
-    after = request.GET.get("after", "")
-    start = int(after) if after.isdecimal() and len(after) < 10 else -1
+    after = read_number(request.GET.get("after", ""))
+    start = -1 if after is None else min(after, 2**31 - 1)
     items = list(
         found.items.filter(position__gt=start)
         .select_related("adjudication")
@@ -210,8 +212,6 @@ def _read_filter(text: str) -> tuple[ResultFilter, str]:
 def _fill(request: HttpRequest, found: ReviewSet) -> None:
     """Add what a filter of /results finds, given as the address of that page has it."""
     wanted, problem = _read_filter(request.POST.get("filter", ""))
-    sample = request.POST.get("sample", "").strip()
-    seed = request.POST.get("seed", "1").strip()
     if problem:
         messages.error(request, f"Nothing was added. {problem}")
         return
@@ -219,8 +219,8 @@ def _fill(request: HttpRequest, found: ReviewSet) -> None:
         added = add_responses(
             review_set=found,
             rows=find_results(wanted, [found.project]),
-            sample=int(sample) if sample.isdecimal() else None,
-            seed=int(seed) if seed.isdecimal() else 1,
+            sample=read_number(request.POST.get("sample", "")),
+            seed=read_number(request.POST.get("seed", "")) or 0,
         )
     except InvalidReviewSet as error:
         messages.error(request, f"Nothing was added: {error}.")
@@ -228,8 +228,3 @@ def _fill(request: HttpRequest, found: ReviewSet) -> None:
     words = f"{added:,} answer{'' if added == 1 else 's'} added"
     where = urlencode(wanted.named())
     messages.success(request, f"{words} of those that {where or 'the project has'}.")
-
-
-def _bars(counts: dict[str, int]) -> list[tuple[str, int, str]]:
-    most = max(counts.values(), default=0) or 1
-    return [(name, count, f"{count / most * 100:.1f}") for name, count in counts.items()]

@@ -12,7 +12,7 @@ from django.views.decorators.http import require_GET, require_http_methods
 
 from curation.gold_fields import InvalidGold
 from curation.models import GoldStar, Review, ReviewEvent, ReviewSet, ReviewState
-from curation.rubric import CHOICES, Dimension, InvalidValue, rating_of, read_rubric
+from curation.rubric import Dimension, InvalidValue, rating_of, read_rubric
 from curation.services.gold import CannotStar, star_response
 from curation.services.reviews.claiming import claim_next_item
 from curation.services.reviews.judging import (
@@ -26,6 +26,14 @@ from curation.services.reviews.judging import (
 )
 from curation.services.reviews.standing import progress_of
 from curation.views.access import access_review_set, check_may_curate
+from curation.views.form_values import (
+    problem_words,
+    read_edit,
+    read_number,
+    read_tags,
+    read_text,
+    read_values,
+)
 from jobs.reading import read_request
 
 _VERBS = {"submit": submit_review, "draft": save_draft, "discard": discard_item}
@@ -70,7 +78,7 @@ def review_item(request: HttpRequest, public_id: str, position: str) -> HttpResp
         try:
             moves_on = _do(request, review, verb)
         except (InvalidValue, InvalidGold, CannotStar, PlaceTaken, ReviewChanged) as error:
-            problem = _words(error)
+            problem = problem_words(error)
             given = (
                 None
                 if isinstance(error, ReviewChanged | PlaceTaken)
@@ -82,9 +90,7 @@ def review_item(request: HttpRequest, public_id: str, position: str) -> HttpResp
             )
             if target is None:
                 return redirect("review-next", public_id)
-            at = redirect("review-item", public_id, target.position)
-            at["Location"] += f"?did={verb}&at={review.position}"
-            return at
+            return _to(found, target, did=verb, at=review)
         review = _own(request, found).get(pk=review.pk)
     return render(
         request,
@@ -109,15 +115,18 @@ def _undo(request: HttpRequest, found: ReviewSet, review: Review) -> HttpRespons
         last = mine.order_by("-pk").select_related("review").first()
         review = last.review if last is not None else review
     did = "undo" if undo_review(review=review) is not None else "nothing"
+    return _to(found, review, did=did, at=review)
+
+
+def _to(found: ReviewSet, review: Review, *, did: str, at: Review) -> HttpResponse:
     address = reverse("review-item", args=[found.public_id, review.position])
-    return redirect(f"{address}?did={did}&at={review.position}")
+    return redirect(f"{address}?did={did}&at={at.position}")
 
 
 def _do(request: HttpRequest, review: Review, verb: str) -> bool:
     """Do what the form asks for; return whether the next item is to follow."""
     judgement = _judgement(request, read_rubric(review.review_set.rubric))
-    revision = request.POST.get("revision", "")
-    known = int(revision) if revision.isdecimal() else None
+    known = read_number(request.POST.get("revision", ""))
     if verb == "star":
         kept = (
             save_draft(review=review, judgement=judgement, revision=known)
@@ -148,26 +157,12 @@ def _star(review: Review) -> None:
 
 
 def _judgement(request: HttpRequest, rubric: list[Dimension]) -> Judgement:
-    form = request.POST
-    values: dict[str, Any] = {}
-    for one in rubric:
-        field = f"value-{one.name}"
-        values[one.name] = form.getlist(field) if one.kind == CHOICES else form.get(field, "")
-    edited = form.get("edited_answer", "").replace("\r\n", "\n")
     return Judgement(
-        values=values,
-        edited_answer=edited if edited.strip() else None,
-        notes=form.get("notes", "").replace("\r\n", "\n"),
-        tags=tuple(tag for tag in form.get("tags", "").split(",") if tag.strip()),
+        values=read_values(request.POST, rubric),
+        edited_answer=read_edit(request.POST),
+        notes=read_text(request.POST, "notes"),
+        tags=tuple(read_tags(request.POST)),
     )
-
-
-def _words(error: Exception) -> str:
-    if isinstance(error, InvalidValue):
-        return f"{error.name}: {error}."
-    if isinstance(error, InvalidGold):
-        return f"{error.field.replace('_', ' ').capitalize()}: {error}."
-    return str(error)
 
 
 def _context(
@@ -187,7 +182,6 @@ def _context(
         notes=review.notes,
         tags=tuple(review.tags),
     )
-    at = request.GET.get("at", "")
     return {
         "set": found,
         "review": review,
@@ -205,6 +199,6 @@ def _context(
         "mine": own.filter(state=ReviewState.SUBMITTED).count(),
         "progress": progress_of(found),
         "note": _DONE.get(note, ""),
-        "note_at": int(at) if at.isdecimal() and len(at) < 10 else None,
+        "note_at": read_number(request.GET.get("at", "")),
         "problem": problem,
     }

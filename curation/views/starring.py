@@ -26,8 +26,10 @@ from curation.services.gold import (
     star_response,
     tag_star,
     undo_deed,
+    undo_last,
     unstar,
 )
+from curation.views.form_values import problem_words, read_edit, read_number, read_tags, read_text
 from jobs.models import BatchResponse
 from jobs.views.access import access_batch, may_change, projects_to_submit_to
 from jobs.views.answers import is_hidden
@@ -64,7 +66,7 @@ def star(request: HttpRequest, public_id: str, position: str) -> HttpResponse:
             found = _keep(request, response, found)
             context["saved"] = True
         except (InvalidGold, CannotStar, GoldChanged) as error:
-            context["problem"] = _problem(error)
+            context["problem"] = problem_words(error)
             context["given"] = request.POST
     context["star"] = found if found is not None and found.removed_at is None else None
     context["original"] = whole_answer(bytes(response.body), response.text)
@@ -77,38 +79,27 @@ def _keep(request: HttpRequest, response: BatchResponse, found: GoldStar | None)
     if verb == "unstar":
         return unstar(star=found) if found is not None else None
     if verb == "undo":
-        last = found.events.order_by("-pk").first() if found is not None else None
-        if last is not None:
-            undo_deed(deed=last.deed, stars=GoldStar.objects.filter(pk=last.star_id))
+        if found is not None:
+            undo_last(star=found)
         return GoldStar.objects.filter(response=response).first()
     fields = _fields(request)
     if found is None or found.removed_at is not None:
         return star_response(response=response, **fields)
-    revision = request.POST.get("revision", "")
-    return change_star(
-        star=found, revision=int(revision) if revision.isdecimal() else None, **fields
-    )
+    revision = read_number(request.POST.get("revision", ""))
+    return change_star(star=found, revision=revision, **fields)
 
 
 def _fields(request: HttpRequest) -> GoldFields:
     """Return what the form says; an answer that is left as it was is no edit."""
-    score = request.POST.get("quality_score", "")
-    # Forms send line breaks as two characters.
-    edited = request.POST.get("edited_answer", "").replace("\r\n", "\n")
     found: GoldFields = {
-        "tags": [tag for tag in request.POST.get("tags", "").split(",") if tag.strip()],
-        "notes": request.POST.get("notes", "").replace("\r\n", "\n"),
-        "edited_answer": edited if edited.strip() else None,
+        "tags": read_tags(request.POST),
+        "notes": read_text(request.POST, "notes"),
+        "edited_answer": read_edit(request.POST),
     }
-    if score.isdecimal():
-        found["quality_score"] = int(score)
+    score = read_number(request.POST.get("quality_score", ""))
+    if score is not None:
+        found["quality_score"] = score
     return found
-
-
-def _problem(error: Exception) -> str:
-    if isinstance(error, InvalidGold):
-        return f"{error.field.replace('_', ' ').capitalize()}: {error}."
-    return str(error)
 
 
 @require_POST
@@ -117,7 +108,8 @@ def stars_bulk(request: HttpRequest, verb: str) -> HttpResponse:
     """Star, tag or unstar each of the answers in `ids`; what cannot be done stops no other."""
     if verb not in _VERBS:
         raise Http404("There is no such deed.")
-    ids = [int(one) for one in request.POST.get("ids", "").split() if one.isdecimal()][:10_000]
+    sent = request.POST.get("ids", "").split()[:10_000]
+    ids = [number for one in sent if (number := read_number(one)) is not None]
     deed = new_deed()
     done, left = 0, []
     responses = (
@@ -133,7 +125,7 @@ def stars_bulk(request: HttpRequest, verb: str) -> HttpResponse:
         try:
             done += _VERBS[verb](request, response, deed)
         except (InvalidGold, CannotStar) as error:
-            left.append(_problem(error))
+            left.append(problem_words(error))
     _report(request, verb, done, left, deed)
     if len(ids) > BULK_MAX:
         messages.warning(
@@ -147,10 +139,10 @@ def stars_bulk(request: HttpRequest, verb: str) -> HttpResponse:
 
 
 def _star_one(request: HttpRequest, response: BatchResponse, deed: str) -> int:
-    score = request.POST.get("quality_score", "")
-    if not score.isdecimal():
+    score = read_number(request.POST.get("quality_score", ""))
+    if score is None:
         raise InvalidGold("quality_score", "choose 1 (poor) to 10 (best)")
-    star_response(response=response, deed=deed, quality_score=int(score))
+    star_response(response=response, deed=deed, quality_score=score)
     return 1
 
 

@@ -13,7 +13,7 @@ from jobs.models import Project, ServedModel
 from jobs.services.projects import projects_of
 from jobs.views.access import changeable_projects, may_change_any, visible_batches
 from jobs.views.first_steps import first_steps
-from jobs.views.list_filters import SHOW, SINCE, Filters
+from jobs.views.list_filters import SHOW, SINCE, Filters, with_chosen
 from jobs.views.live import live_fragment
 from jobs.views.paging import Page, page_of_batches
 from jobs.views.shown import deeds_for, show_batches
@@ -109,15 +109,11 @@ def _sorting(filters: Filters, column: Column) -> dict[str, str] | None:
 def _choices(filters: Filters, projects: list[Project]) -> dict[str, Any]:
     """Return the chips; a model or project that is chosen is among them, even if it is gone."""
     served = ServedModel.objects.order_by("name").values_list("name", flat=True)
-    models = _with(list(served[:CHOICES_MAX]), filters.model)
-    names = _with([project.name for project in projects[:CHOICES_MAX]], filters.project)
+    models = with_chosen(list(served[:CHOICES_MAX]), filters.model)
+    names = with_chosen([project.name for project in projects[:CHOICES_MAX]], filters.project)
     return {
         "show_chips": filters.chips("show", [(key, word) for key, (word, _) in SHOW.items()]),
         "since_chips": filters.chips("since", [(key, word) for key, (word, _) in SINCE.items()]),
         "model_chips": filters.chips("model", [(name, name) for name in models]),
         "project_chips": filters.chips("project", [(name, name) for name in names]),
     }
-
-
-def _with(names: list[str], chosen: str) -> list[str]:
-    return names if not chosen or chosen in names else [chosen, *names]

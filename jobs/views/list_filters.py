@@ -150,3 +150,8 @@ class Filters:
 def _clean(text: str, limit: int) -> str:
     # PostgreSQL takes no NUL in a text, not even to look for it.
     return text.replace("\0", "")[:limit]
+
+
+def with_chosen(names: list[str], chosen: str) -> list[str]:
+    """Return the names, with the one that is chosen even if it is gone."""
+    return names if not chosen or chosen in names else [chosen, *names]

@@ -32,11 +32,6 @@ def staff(name: str, group: str, project: Project, role: str = "member") -> Clie
 
 
 @pytest.fixture
-def ours(db) -> Project:
-    return get_project(name="ours")
-
-
-@pytest.fixture
 def curator(ours) -> Client:
     return staff("curator", "curator", ours)
 

@@ -25,18 +25,6 @@ from tests.cast import make_batch, make_person
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def ours() -> Project:
-    return get_project(name="ours")
-
-
-@pytest.fixture
-def http(ours) -> Client:
-    client = Client()
-    client.force_login(make_person("owner", project=ours))
-    return client
-
-
 def answered(
     project: Project,
     texts: dict[str, str],

@@ -20,12 +20,12 @@ from curation.models import (
     VersionState,
 )
 from curation.services.exports import anything_to_export
-from jobs.models import Project, StoredFile
+from jobs.models import StoredFile
 from jobs.services.projects import get_project
 from tests.cast import make_person
 from tests.curation.gold import make_star, make_stars
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("own_files")]
 
 LONG = "Say in one paragraph what this text of many different words is about and why: "
 FORM = {
@@ -35,25 +35,6 @@ FORM = {
     "shape": "openai-sft",
     "min_rows": "1",
 }
-
-
-@pytest.fixture(autouse=True)
-def _own_folders(settings, tmp_path):
-    settings.FILES_DIR = settings.MEDIA_ROOT = tmp_path / "files"
-    settings.FILE_UPLOAD_TEMP_DIR = tmp_path / "files" / "incoming"
-    settings.FILE_UPLOAD_TEMP_DIR.mkdir(parents=True)
-
-
-@pytest.fixture
-def ours() -> Project:
-    return get_project(name="ours")
-
-
-@pytest.fixture
-def http(ours) -> Client:
-    client = Client()
-    client.force_login(make_person("owner", project=ours))
-    return client
 
 
 @pytest.fixture

@@ -123,7 +123,7 @@ def test_rows_of_another_width_or_encoding_say_so():
     raw = HEADER.encode() + b"b,a,8,,,\nb,c,8\nb,\xff,8,,,\nb,d,8,,,\n"
     found, reader = read(raw)
     assert [type(one) for one in found] == [StarLine, Refusal, Refusal, StarLine]
-    assert "3 cells" in found[1].message and "UTF-8" in found[2].message  # type: ignore[union-attr]
+    assert "3 cells" in found[1].message and "UTF-8" in found[2].message
     assert reader.total == 4
 
 

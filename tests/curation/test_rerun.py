@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from html import unescape
-from pathlib import Path
 
 import pytest
 from django.http import QueryDict
@@ -22,29 +21,9 @@ from jobs.services.projects import get_project
 from jobs.services.validation import validate_batch
 from tests.cast import make_batch, make_person
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("own_files")]
 
 TOKEN = f"page-{'0' * 32}"
-
-
-@pytest.fixture(autouse=True)
-def own_files(settings, tmp_path) -> Path:
-    settings.FILES_DIR = settings.MEDIA_ROOT = tmp_path / "files"
-    settings.FILE_UPLOAD_TEMP_DIR = tmp_path / "files" / "incoming"
-    settings.FILE_UPLOAD_TEMP_DIR.mkdir(parents=True)
-    return tmp_path / "files"
-
-
-@pytest.fixture
-def ours() -> Project:
-    return get_project(name="ours")
-
-
-@pytest.fixture
-def http(ours) -> Client:
-    client = Client()
-    client.force_login(make_person("owner", project=ours))
-    return client
 
 
 @pytest.fixture(autouse=True)

@@ -18,25 +18,13 @@ from curation.services.search_index import (
     behind_by,
     index_responses,
 )
-from jobs.models import BatchResponse, Project
+from jobs.models import BatchResponse
 from jobs.services.deleting import delete_batch
 from jobs.services.files import delete_file
 from jobs.services.projects import get_project
 from tests.cast import make_batch, make_person
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def ours() -> Project:
-    return get_project(name="ours")
-
-
-@pytest.fixture
-def http(ours) -> Client:
-    client = Client()
-    client.force_login(make_person("owner", project=ours))
-    return client
 
 
 def done_batch(**fields):
@@ -221,3 +209,14 @@ def test_a_viewer_reads_and_stars_nothing(batch, ours):
     ids = str(BatchResponse.objects.first().pk)
     viewer.post("/results/stars/star", {"ids": ids, "quality_score": "7"})
     assert not GoldStar.objects.exists()
+
+
+def test_numbers_that_are_too_long_are_no_numbers(http, batch):
+    long = "9" * 5_000
+    address = f"/batches/{batch.public_id}/lines/0/star"
+    page = http.post(address, {"quality_score": long, "revision": long}).content.decode()
+    assert "Quality score: it is missing" in page
+    ids = f"{long} {2**63} {BatchResponse.objects.get(text='Paris').pk}"
+    page = http.post("/results/stars/star", {"ids": ids, "quality_score": "7"}, follow=True)
+    assert "1 answer starred." in page.content.decode()
+    assert http.get("/results", {"after": long, "before": long}).status_code == 200

@@ -21,11 +21,6 @@ RUBRIC = "quality: rating\nusable: good/bad"
 
 
 @pytest.fixture
-def ours(db) -> Project:
-    return get_project(name="ours")
-
-
-@pytest.fixture
 def people(ours) -> list[User]:
     return [make_person(name, project=ours) for name in ("ada", "bob", "cyd")]
 

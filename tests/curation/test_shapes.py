@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from curation.conversations import NotAnExample
 from curation.diverse import choose_diverse
 from curation.examples import Example, read_example
-from curation.openai_rules import check_dpo, check_sft
 from curation.shapes import SHAPES, Tally, find_shape
 from curation.shapes.table import COLUMNS, plain_cell
+from tests.curation.openai_rules import check_dpo, check_sft
 from tests.curation.starred import WEATHER, Star, call, chat, example, examples, with_a_tool
 
 ASKED = {"role": "user", "content": "how are you?"}

@@ -24,22 +24,10 @@ from jobs.result_lines import line_id
 from jobs.services.projects import create_key, get_project
 from tests.cast import make_batch, make_person
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("own_files")]
 
 PAGE = "/gold/import"
 API = "/api/gold-star/import"
-
-
-@pytest.fixture(autouse=True)
-def _own_folders(settings, tmp_path):
-    settings.FILES_DIR = settings.MEDIA_ROOT = tmp_path / "files"
-    settings.FILE_UPLOAD_TEMP_DIR = tmp_path / "files" / "incoming"
-    settings.FILE_UPLOAD_TEMP_DIR.mkdir(parents=True)
-
-
-@pytest.fixture
-def ours(db) -> Project:
-    return get_project(name="ours")
 
 
 @pytest.fixture
@@ -48,13 +36,6 @@ def batch(ours) -> Batch:
     return make_batch(
         project=ours, texts=["one", "two", "three", "four"], errors=["no"], open_lines=1
     )
-
-
-@pytest.fixture
-def http(ours) -> Client:
-    client = Client()
-    client.force_login(make_person("owner", project=ours))
-    return client
 
 
 def table(batch: Batch, *rows: str, columns: str = "custom_id,quality_score,tags") -> bytes:

@@ -98,7 +98,7 @@ def add_responses(
             f"it finds more than {ITEMS_MAX:,} answers: narrow it, or take a sample",
         )
     if sample is not None and sample < len(ids):
-        ids = sorted(random.Random(seed).sample(ids, sample))  # noqa: S311
+        ids = sorted(random.Random(seed).sample(ids, sample))
     added = 0
     for at in range(0, len(ids), ADDED_AT_ONCE):
         added += _add(review_set, ids[at : at + ADDED_AT_ONCE])
