@@ -92,6 +92,7 @@ def test_whoever_is_chosen_wins_wherever_they_stood(http, comparison):
     assert votes.count() == ROWS and {one.choice for one in votes} == {"a"}
     page = http.get(f"/compare/{comparison.public_id}").content.decode()
     assert f"<b>{ROWS}</b> of {ROWS}" in page and f"<b>0</b> of {ROWS}" in page
+    assert "win rate 100 %" in page and "win rate 0 %" in page
     standing = http.get(f"/compare/{comparison.public_id}").context["standing"]
     assert [rank.side for rank in standing.ranks] == [0, 1]
     assert standing.ranks[0].place == 1 and standing.ranks[1].place == 2
