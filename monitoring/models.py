@@ -101,6 +101,44 @@ class BatchSummary(models.Model):
         return f"{self.batch} up to {self.seq}"
 
 
+class LaneUse(models.Model):
+    """One engine's work on one batch: what it and its GPUs said before it, and what after.
+
+    `before` and `after` hold the engine's counters and histograms as `Series.detail` does, all
+    counted since the engine started, so that their difference is the batch's own if the lane did
+    nothing else meanwhile. `energy` maps the UUID of each GPU to what it had used, in joules, at
+    `began_at` and at `seen_at`. `fingerprint` says on what it ran, and outlives the lane. What a
+    moment's reading is missing, is missing here: null is not measured.
+    """
+
+    batch = models.ForeignKey(Batch, on_delete=models.CASCADE, related_name="lane_uses")
+    lane = models.ForeignKey(Lane, on_delete=models.SET_NULL, null=True, related_name="+")
+    # One for each engine process of the lane.
+    generation = models.PositiveIntegerField()
+    began_at = models.DateTimeField()
+    seen_at = models.DateTimeField()
+    # After the batch's last answer, once the engine was read again.
+    closed_at = models.DateTimeField(null=True)
+    before = models.JSONField(null=True)
+    after = models.JSONField(null=True)
+    energy = models.JSONField(default=list)
+    # The lane held lines of other batches too.
+    shared = models.BooleanField(default=False)
+    fingerprint = models.JSONField(default=dict)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["batch", "lane", "generation"], name="lane_use_once"),
+        ]
+        indexes = [
+            # Each look: what is not closed yet.
+            models.Index(fields=["batch"], name="lane_use_open", condition=Q(closed_at=None)),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.batch} on {self.lane}"
+
+
 class DayTally(models.Model):
     """Requests and tokens of one day, project and model; they stay when a batch is deleted.
 

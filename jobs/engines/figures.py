@@ -29,6 +29,7 @@ _FINISHED = "vllm:request_success"
 _HISTOGRAMS = {
     "vllm:time_to_first_token_seconds": "ttft_s",
     "vllm:inter_token_latency_seconds": "itl_s",
+    "vllm:request_time_per_output_token_seconds": "tpot_s",
     "vllm:e2e_request_latency_seconds": "e2e_s",
     "vllm:request_queue_time_seconds": "queue_s",
 }

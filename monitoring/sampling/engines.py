@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
+from typing import Any
 
 from jobs.engines.figures import EngineFigures, NoFigures, scrape
 from jobs.models import Lane
@@ -58,12 +59,18 @@ class EngineSampler:
             detail={
                 "generation": lane.generation,
                 "model": lane.engine_model.name if lane.engine_model else "",
-                "counters": figures.counters,
-                "histograms": {
-                    name: histogram.as_json() for name, histogram in figures.histograms.items()
-                },
+                **_as_json(figures),
+                # Whoever sees that something has begun since then knows what was before it.
+                "before": _as_json(before.figures) if before is not None else None,
             },
         )
+
+
+def _as_json(figures: EngineFigures) -> dict[str, Any]:
+    return {
+        "counters": figures.counters,
+        "histograms": {name: histogram.as_json() for name, histogram in figures.histograms.items()},
+    }
 
 
 def _changes(before: _Scrape | None, present: _Scrape) -> dict[str, float | None]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import platform
+from pathlib import Path
 
 import psutil
 
@@ -16,6 +18,7 @@ class HostSampler:
 
     def __init__(self, *, worker_id: int) -> None:
         self._worker_id = worker_id
+        self._machine = {"cores": psutil.cpu_count() or 1, "cpu": cpu_name()}
         # The first call only starts the measurement.
         psutil.cpu_percent()
 
@@ -27,9 +30,20 @@ class HostSampler:
             "memory_total_bytes": float(memory.total),
             "load_1m": os.getloadavg()[0],
         }
-        cores = {"cores": psutil.cpu_count() or 1}
         store_readings(
             kind=SeriesKind.HOST,
-            readings=[Reading(subject_id=self._worker_id, latest=dict(latest), detail=cores)],
+            readings=[
+                Reading(subject_id=self._worker_id, latest=dict(latest), detail=self._machine)
+            ],
         )
         note_sampler(worker_id=self._worker_id)
+
+
+def cpu_name() -> str:
+    """Return what the processor calls itself; its architecture where it does not say."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    named = next((line for line in lines if line.startswith("model name")), "")
+    return named.partition(":")[2].strip() or platform.machine()

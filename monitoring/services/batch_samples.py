@@ -26,6 +26,7 @@ from monitoring.quantities import (
     SeriesKind,
     Step,
 )
+from monitoring.services.lane_uses import note_lane_uses
 from monitoring.services.samples import database_now
 
 # A batch of which nothing changes gets a sample now and then, so that a gap in time is one.
@@ -55,7 +56,9 @@ def sample_batches() -> int:
         Batch.objects.filter(
             Q(state__in=(BatchState.IN_PROGRESS, BatchState.FINALIZING, BatchState.CANCELLING))
             | Q(ended_at__gt=now - _ENDED_LATELY, in_progress_at__isnull=False, imported_at=None)
-        ).defer("findings", "metadata")
+        )
+        .select_related("model")
+        .defer("findings", "metadata")
     )
     known = Series.objects.filter(kind=SeriesKind.BATCH, batch__in=batches)
     missing = {batch.pk for batch in batches} - set(known.values_list("batch_id", flat=True))
@@ -64,6 +67,7 @@ def sample_batches() -> int:
         ignore_conflicts=True,
     )
     fleet = _Fleet.read(batches)
+    note_lane_uses(batches=batches, claimed=fleet.lanes, now=now)
     by_id = {batch.pk: batch for batch in batches}
     changed, seen = [], []
     for series in known.all():
