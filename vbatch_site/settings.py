@@ -410,6 +410,7 @@ PERIODIC_TASKS = [
         "curation.services.star_import.anything_to_import",
         5.0,
     ),
+    ("benchmarks.tasks.go_on", "benchmarks.services.runs.anything_to_do", 2.0),
 ]
 if Q_CLUSTER_NAME != "control":
     # A lane's cluster: one worker, whose task may run for hours.

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import msgspec
 import structlog
 from django.conf import settings
-from django.core.files.uploadedfile import TemporaryUploadedFile
 from django.db import transaction
 
 from jobs.changed_bodies import BodyChange, change_body, takes_limit
-from jobs.models import Batch, BatchRequest, Purpose, StoredFile
+from jobs.models import Batch, BatchRequest, StoredFile
 from jobs.services.audit import note_deed
 from jobs.services.batches import BatchOrder, create_batch, endpoints
 from jobs.services.creating_once import find_created
-from jobs.services.files import create_file, delete_file
+from jobs.services.files import delete_file
+from jobs.services.made_files import MadeTooLarge, create_from_lines
 from jobs.services.served_models import find_model
 
 log = structlog.get_logger()
@@ -145,30 +144,25 @@ def _key(token: str, part: Part) -> str:
 
 def _store(part: Part, change: BodyChange) -> StoredFile:
     """Write the input file of a part, in no transaction."""
-    limit = settings.MAX_FILE_BYTES
-    with TemporaryUploadedFile("rerun", "application/jsonl", 0, None) as made:
-        size = count = 0
+    name = part.batch.public_id
+
+    def lines() -> Iterator[bytes]:
+        count = 0
         for line in _lines(part, change):
-            size += len(line)
             count += 1
-            if size > limit:
-                raise CannotRerun(
-                    f"The lines of batch '{part.batch.public_id}' are more than {limit:,} bytes. "
-                    "Narrow what is chosen."
-                )
-            made.write(line)
+            yield line
         if count != len(part.requests):
-            raise CannotRerun(f"The batch '{part.batch.public_id}' was deleted meanwhile.")
-        made.flush()
-        os.fsync(made.fileno())
-        made.size = size
-        return create_file(
-            project=part.batch.project,
-            upload=made,
-            filename=f"rerun-of-{part.batch.public_id}.jsonl",
-            purpose=Purpose.BATCH,
-            expires_s=None,
+            raise CannotRerun(f"The batch '{name}' was deleted meanwhile.")
+
+    try:
+        return create_from_lines(
+            project=part.batch.project, filename=f"rerun-of-{name}.jsonl", lines=lines()
         )
+    except MadeTooLarge as error:
+        limit = settings.MAX_FILE_BYTES
+        raise CannotRerun(
+            f"The lines of batch '{name}' are more than {limit:,} bytes. Narrow what is chosen."
+        ) from error
 
 
 def _lines(part: Part, change: BodyChange) -> Iterator[bytes]:

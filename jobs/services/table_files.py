@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import PurePath
 from typing import IO
 
 from django.conf import settings
-from django.core.files.uploadedfile import TemporaryUploadedFile
 
 from jobs.csv_lines import TableFinding, TableReader, Template
-from jobs.models import Project, Purpose, StoredFile
-from jobs.services.files import create_file
+from jobs.models import Project, StoredFile
+from jobs.services.made_files import MadeTooLarge, create_from_lines
 
 _NAME_MAX = 400
 
@@ -40,23 +38,17 @@ def create_from_table(
         max_line_bytes=settings.MAX_LINE_BYTES,
     )
     name = f"{PurePath(filename).stem[:_NAME_MAX]}.jsonl"
-    # On the disk of the stored files, as an upload is, so that it is renamed into place.
-    with TemporaryUploadedFile("table", "application/jsonl", 0, None) as made:
-        size = 0
-        for line in reader.read(table):
-            size += len(line)
-            if size > settings.MAX_FILE_BYTES:
-                # A long template and many rows: what comes of them has the limit of any file.
-                limit = settings.MAX_FILE_BYTES
-                message = f"What is made of the table is larger than {limit:,} bytes. Split it."
-                raise TableRefused([TableFinding(message)], 0)
-            made.write(line)
+
+    def lines() -> Iterator[bytes]:
+        yield from reader.read(table)
         if reader.findings:
             raise TableRefused(reader.findings, reader.hidden)
-        made.flush()
-        os.fsync(made.fileno())
-        made.size = size
-        stored = create_file(
-            project=project, upload=made, filename=name, purpose=Purpose.BATCH, expires_s=None
-        )
+
+    try:
+        stored = create_from_lines(project=project, filename=name, lines=lines())
+    except MadeTooLarge as error:
+        # A long template and many rows: what comes of them has the limit of any file.
+        limit = settings.MAX_FILE_BYTES
+        message = f"What is made of the table is larger than {limit:,} bytes. Split it."
+        raise TableRefused([TableFinding(message)], 0) from error
     return stored, reader.blank

@@ -1,0 +1,191 @@
+"""Which runs may be compared, in what they differ, and what is found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from benchmarks.models import Run, RunKind, RunState
+from benchmarks.summary import figure
+from benchmarks.verdicts import Verdict, verdict
+
+SMALLEST_EFFECT = 0.05
+
+
+class Metric(NamedTuple):
+    """A figure by its path in `Run.figures`, and how it is to be read."""
+
+    path: str
+    title: str
+    unit: str
+    higher_is_better: bool
+
+
+# The first that both runs have decides; the others are shown beside it.
+METRICS = (
+    Metric("output_tokens_per_s", "Output tokens", "tokens/s", True),
+    Metric("total_tokens_per_s", "All tokens", "tokens/s", True),
+    Metric("requests_per_s", "Requests", "requests/s", True),
+    Metric("steady.output_tokens_per_s", "Output tokens, steady part", "tokens/s", True),
+    Metric("latency_ms.e2el.median", "Latency, median", "ms", False),
+    Metric("latency_ms.e2el.p99", "Latency, p99", "ms", False),
+    Metric("latency_ms.ttft.median", "Time to first token, median", "ms", False),
+    Metric("latency_ms.tpot.median", "Time per output token, median", "ms", False),
+    Metric("latency_ms.itl.median", "Inter-token latency, median", "ms", False),
+    Metric("prefix_cache_hit_rate", "Prefix-cache hits", "share", True),
+    Metric("joules_per_output_token", "Energy", "J/output token", False),
+    Metric("success_rate", "Answered well", "share", True),
+)
+
+# What may differ between runs that are compared: it is what one wants to know the effect of.
+MARKS = {
+    "vbatch": "vbatch",
+    "vllm": "vLLM",
+    "driver": "GPU driver",
+    "engine_args": "engine arguments",
+    "revision": "model revision",
+    "source": "model source",
+}
+
+
+class Difference(NamedTuple):
+    """Something in which two runs differ, as people name it."""
+
+    name: str
+    title: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricVerdict:
+    """A metric of both runs, the median of their repeats, and what its change is worth."""
+
+    metric: Metric
+    baseline: float
+    candidate: float
+    verdict: Verdict
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """`unlike` says why the runs cannot be compared; then nothing else is told.
+
+    `verdict` is that of the first metric: regressed, improved, noise or too few; empty where
+    the runs are unlike or share no metric.
+    """
+
+    unlike: list[str]
+    differences: list[Difference]
+    verdicts: list[MetricVerdict]
+
+    @property
+    def verdict(self) -> str:
+        return self.verdicts[0].verdict.name if self.verdicts else ""
+
+
+def compare(baseline: Run, candidate: Run) -> Comparison:
+    """Hold a run against another one of its like."""
+    unlike = why_unlike(baseline, candidate)
+    verdicts = [] if unlike else _verdicts(baseline, candidate)
+    return Comparison(
+        unlike=unlike, differences=differences(baseline, candidate), verdicts=verdicts
+    )
+
+
+def why_unlike(one: Run, other: Run, *, same_model: bool = True) -> list[str]:
+    """Say why two runs cannot be compared; empty if they can.
+
+    They must have sent the same requests to the same model, on the same kind of GPUs or
+    processor, and have been measured in the same way. With `same_model` off the models may
+    differ, as where models are chosen between.
+    """
+    reasons = []
+    for run in (one, other):
+        if run.state != RunState.COMPLETED:
+            reasons.append(f"{run.public_id} is {run.state}: only a completed run has figures.")
+    if one.kind != other.kind or one.tool != other.tool:
+        reasons.append(f"They were measured by {_measured_by(one)} and {_measured_by(other)}.")
+    if one.kind == RunKind.IMPORTED or other.kind == RunKind.IMPORTED:
+        reasons.append("A result file says neither its requests nor on what it was measured.")
+    elif one.workload is None or other.workload is None:
+        reasons.append("One has no workload.")
+    elif bytes(one.workload.sha256) != bytes(other.workload.sha256):
+        reasons.append(
+            f"They sent other requests: {one.workload.title}, and {other.workload.title}."
+        )
+    if same_model and one.model_name != other.model_name:
+        reasons.append(f"They asked other models: {one.model_name}, and {other.model_name}.")
+    for title, read in (("GPUs", _gpus), ("processors", _processor)):
+        if read(one.fingerprint) != read(other.fingerprint):
+            reasons.append(
+                f"They ran on other {title}: {read(one.fingerprint)}, and "
+                f"{read(other.fingerprint)}."
+            )
+    return reasons
+
+
+def differences(before: Run, after: Run) -> list[Difference]:
+    """Return what differs in the fingerprints of two runs and may well be the cause."""
+    found = []
+    for name, title in MARKS.items():
+        old, new = _mark(before.fingerprint, name), _mark(after.fingerprint, name)
+        if old != new:
+            found.append(Difference(name, title, old or "not known", new or "not known"))
+    return found
+
+
+def repeats_of(run: Run, metric: Metric) -> list[float]:
+    """Return a metric of each measured repeat, in their order."""
+    if run.kind != RunKind.MEASURED:
+        return [float(value) for value in run.figures.get("repeats", {}).get(metric.path, [])]
+    parts = run.parts.exclude(repeat=0).exclude(figures=None).order_by("repeat")
+    values = [figure(figures, metric.path) for figures in parts.values_list("figures", flat=True)]
+    return [value for value in values if value is not None]
+
+
+def _verdicts(baseline: Run, candidate: Run) -> list[MetricVerdict]:
+    found = []
+    for metric in METRICS:
+        old, new = figure(baseline.figures, metric.path), figure(candidate.figures, metric.path)
+        if old is None or new is None or not old:
+            continue
+        found.append(
+            MetricVerdict(
+                metric=metric,
+                baseline=old,
+                candidate=new,
+                verdict=verdict(
+                    repeats_of(baseline, metric),
+                    repeats_of(candidate, metric),
+                    higher_is_better=metric.higher_is_better,
+                    smallest_effect=SMALLEST_EFFECT,
+                ),
+            )
+        )
+    return found
+
+
+def _measured_by(run: Run) -> str:
+    return run.tool or "vbatch"
+
+
+def _gpus(fingerprint: Mapping[str, Any]) -> str:
+    names = [gpu["name"] for gpu in fingerprint.get("gpus", [])]
+    counts = {name: names.count(name) for name in sorted(names)}
+    return ", ".join(f"{count} × {name}" for name, count in counts.items()) or "no GPU"
+
+
+def _processor(fingerprint: Mapping[str, Any]) -> str:
+    # With GPUs the processor hardly matters, and hosts of one kind differ in it.
+    if fingerprint.get("gpus"):
+        return "any"
+    return f"{fingerprint.get('cpu') or 'not known'}, {fingerprint.get('cores') or '?'} cores"
+
+
+def _mark(fingerprint: Mapping[str, Any], name: str) -> str:
+    if name == "driver":
+        drivers: Sequence[str] = sorted({g["driver"] for g in fingerprint.get("gpus", [])})
+        return ", ".join(drivers)
+    return str(fingerprint.get(name) or "")

@@ -1,0 +1,250 @@
+"""What was measured of a batch: its own rows, and what its engines and GPUs said around it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from django.db import connection
+from django.db.models import F
+
+from benchmarks.percentiles import bucket_figures
+from jobs.models import Batch
+from monitoring.batch_figures import STEADY_UNTIL, WARM_UNTIL
+from monitoring.models import LaneUse
+
+# What an engine counted must be the batch's own work to this share, or its figures are others'.
+COVERED = (0.95, 1.05)
+# Energy is taken over the time between two readings; of too short a part of the work it says
+# little, and beyond it the GPU idles.
+ENERGY_COVERS = (0.8, 1.25)
+HISTOGRAMS = {"ttft": "ttft_s", "tpot": "tpot_s", "itl": "itl_s"}
+
+_TIMES = """
+SELECT min(created_at - make_interval(secs => coalesce(latency_ms, 0) / 1000.0)),
+    max(created_at),
+    avg(latency_ms) FILTER (WHERE ok)::float8,
+    (percentile_cont(ARRAY[0.5, 0.9, 0.99]) WITHIN GROUP (ORDER BY latency_ms)
+        FILTER (WHERE ok AND latency_ms IS NOT NULL))::float8[]
+FROM jobs_batchresponse WHERE batch_id = %s
+"""
+# Answers are committed in groups, so that many have the same moment: the steady part goes from
+# the end of the group of the first tenth to the end of that of the last.
+_STEADY = """
+WITH answer AS (
+    SELECT created_at, input_tokens, output_tokens, row_number() OVER (ORDER BY seq) AS place
+    FROM jobs_batchresponse WHERE batch_id = %(batch)s),
+span AS (
+    SELECT min(created_at) FILTER (WHERE place >= %(low)s) AS low,
+        max(created_at) FILTER (WHERE place <= %(high)s) AS high FROM answer)
+SELECT span.low, span.high, count(*), sum(input_tokens), sum(output_tokens)
+FROM answer, span WHERE created_at > span.low AND created_at <= span.high
+GROUP BY span.low, span.high
+"""
+
+
+def measure_batch(batch: Batch) -> dict[str, Any]:
+    """Return the figures of a batch that has ended; what was not measured is not there.
+
+    Rates are per second, from the first request that was sent to the last answer that was
+    committed; `steady` is the part from the first tenth of the answers to the last. Latencies are
+    in milliseconds: `e2el` of each request, as its lane saw it, and `ttft`, `tpot` and `itl` as
+    the engine's histograms have them. `engine_covers` is what share of the engine's output was
+    the batch's own: beside 1, its histograms, its prefix cache and the energy are not told.
+    """
+    found: dict[str, Any] = {
+        "requests": batch.total,
+        "completed": batch.completed,
+        "failed": batch.failed,
+        "input_tokens": batch.input_tokens,
+        "cached_tokens": batch.cached_tokens,
+        "output_tokens": batch.output_tokens,
+        "success_rate": batch.completed / batch.total if batch.total else None,
+    }
+    uses = list(LaneUse.objects.filter(batch=batch).order_by("pk"))
+    sent_at, last_at, latency = _times(batch)
+    if sent_at is None or last_at is None or last_at <= sent_at:
+        return _known(found)
+    duration_s = (last_at - sent_at).total_seconds()
+    found |= {"duration_s": duration_s, **_rates(batch.answered, batch, duration_s)}
+    found["steady"] = _steady(batch)
+    found["latency_ms"] = {"e2el": latency, **_engine_latencies(batch, uses, found)}
+    gpus = _gpus(uses)
+    if gpus:
+        found["gpus"] = gpus
+        found["gpu_seconds"] = gpus * duration_s
+        for name in ("requests_per_s", "output_tokens_per_s", "total_tokens_per_s"):
+            found[f"{name}_per_gpu"] = found[name] / gpus
+    found |= _energy(batch, uses, duration_s, found)
+    found["phases"] = _phases(batch, uses, sent_at, found)
+    return _known(found)
+
+
+def fingerprint_of(batch: Batch) -> dict[str, Any]:
+    """Return on what a batch ran: what its lanes agree on, and the GPUs of all of them.
+
+    Where they differ, the values stand side by side.
+    """
+    each = LaneUse.objects.filter(batch=batch).order_by("pk").values_list("fingerprint", flat=True)
+    lanes: dict[tuple[Any, Any], dict[str, Any]] = {}
+    for one in each:
+        lanes[one.get("worker"), one.get("lane")] = one
+    if not lanes:
+        return {}
+    merged: dict[str, Any] = {"gpus": [gpu for one in lanes.values() for gpu in one["gpus"]]}
+    for name in ("cpu", "cores", "vbatch", "vllm", "model", "source", "revision", "engine_args"):
+        values = list(dict.fromkeys(one.get(name) for one in lanes.values()))
+        merged[name] = values[0] if len(values) == 1 else ", ".join(str(v) for v in values)
+    merged["workers"] = sorted({str(one["worker"]) for one in lanes.values()})
+    return merged
+
+
+def _times(batch: Batch) -> tuple[datetime | None, datetime | None, dict[str, float] | None]:
+    """Return when the first request went out, when the last answer came, and the latencies."""
+    with connection.cursor() as cursor:
+        cursor.execute(_TIMES, [batch.pk])
+        sent_at, last_at, mean, percentiles = cursor.fetchone()
+    if percentiles is None or None in percentiles:
+        return sent_at, last_at, None
+    median, p90, p99 = percentiles
+    return sent_at, last_at, {"mean": mean, "median": median, "p90": p90, "p99": p99}
+
+
+def _rates(answered: int, tokens: Any, span_s: float) -> dict[str, float]:
+    return {
+        "requests_per_s": answered / span_s,
+        "input_tokens_per_s": tokens.input_tokens / span_s,
+        "output_tokens_per_s": tokens.output_tokens / span_s,
+        "total_tokens_per_s": (tokens.input_tokens + tokens.output_tokens) / span_s,
+    }
+
+
+def _steady(batch: Batch) -> dict[str, float] | None:
+    bounds = {
+        "batch": batch.pk,
+        "low": max(1, int(batch.answered * WARM_UNTIL)),
+        "high": int(batch.answered * STEADY_UNTIL),
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(_STEADY, bounds)
+        row = cursor.fetchone()
+    if row is None:
+        # All within one group: there is no rate between its answers.
+        return None
+    low, high, answered, input_tokens, output_tokens = row
+    span_s = (high - low).total_seconds()
+    return {
+        "seconds": span_s,
+        "requests_per_s": answered / span_s,
+        "output_tokens_per_s": output_tokens / span_s,
+        "total_tokens_per_s": (input_tokens + output_tokens) / span_s,
+    }
+
+
+def _engine_latencies(
+    batch: Batch, uses: Sequence[LaneUse], found: dict[str, Any]
+) -> dict[str, Any]:
+    """Return what the engines' histograms say of the batch, and note how far they are its own."""
+    if not uses or any(use.before is None or use.after is None for use in uses):
+        return {}
+    made = _gained(uses, "generation_tokens")
+    own = batch.output_tokens or batch.input_tokens
+    counted = made if batch.output_tokens else _gained(uses, "prompt_tokens")
+    if not own or not counted:
+        return {}
+    found["engine_covers"] = own / counted
+    if not COVERED[0] <= found["engine_covers"] <= COVERED[1]:
+        return {}
+    asked = _gained(uses, "prefix_cache_queries")
+    if asked:
+        found["prefix_cache_hit_rate"] = _gained(uses, "prefix_cache_hits") / asked
+    if len(uses) > 1:
+        # Percentiles of several engines cannot be joined from differences of each alone.
+        return {}
+    use = uses[0]
+    latencies = {}
+    for name, histogram in HISTOGRAMS.items():
+        figures = bucket_figures(
+            use.before["histograms"].get(histogram), use.after["histograms"].get(histogram)
+        )
+        if figures is not None:
+            latencies[name] = figures
+    return latencies
+
+
+def _gained(uses: Sequence[LaneUse], name: str) -> float:
+    return sum(
+        float(use.after["counters"].get(name, 0)) - float(use.before["counters"].get(name, 0))
+        for use in uses
+    )
+
+
+def _gpus(uses: Sequence[LaneUse]) -> int:
+    lanes = {(use.lane_id, use.fingerprint.get("lane")): use for use in uses}
+    return sum(len(use.fingerprint.get("gpus", [])) for use in lanes.values())
+
+
+def _energy(
+    batch: Batch, uses: Sequence[LaneUse], duration_s: float, found: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the energy of the GPUs, and whether it is the batch's own."""
+    if not any(use.energy for use in uses):
+        return {}
+    joules, span_s = 0.0, 0.0
+    for use in uses:
+        for one in use.energy:
+            if one["from_j"] is None or one["to_j"] is None or one["to_j"] < one["from_j"]:
+                return {"energy_valid": False, "energy_note": "a GPU does not count its energy"}
+            joules += one["to_j"] - one["from_j"]
+        span_s = max(span_s, (use.seen_at - use.began_at).total_seconds())
+    note = ""
+    if "engine_covers" not in found or not COVERED[0] <= found["engine_covers"] <= COVERED[1]:
+        note = "the engine worked for others too, or was not read"
+    elif not ENERGY_COVERS[0] <= span_s / duration_s <= ENERGY_COVERS[1]:
+        note = f"read over {span_s:.0f} s of {duration_s:.0f} s"
+    tokens = batch.input_tokens + batch.output_tokens
+    return {
+        "energy_j": joules,
+        "energy_valid": not note,
+        "energy_note": note,
+        "joules_per_output_token": joules / batch.output_tokens if batch.output_tokens else None,
+        "joules_per_token": joules / tokens if tokens else None,
+    }
+
+
+def _phases(
+    batch: Batch, uses: Sequence[LaneUse], sent_at: datetime, found: Mapping[str, Any]
+) -> dict[str, float]:
+    """Return the seconds of each phase: waiting, engine start, warm-up, steady part, tail."""
+    began = batch.in_progress_at or batch.created_at
+    started = [
+        float(use.fingerprint["engine_start_s"])
+        for use in uses
+        if use.before == {"counters": {}, "histograms": {}}
+        and use.fingerprint.get("engine_start_s")
+    ]
+    load_s = started[0] if started else 0.0
+    phases = {
+        "validation_s": (began - batch.created_at).total_seconds(),
+        "load_s": load_s,
+        "waiting_s": max(0.0, (sent_at - began).total_seconds() - load_s),
+    }
+    steady = found.get("steady")
+    if steady:
+        tenth = (
+            batch.responses.order_by("seq")
+            .annotate(at=F("created_at"))
+            .values_list("at", flat=True)[max(1, int(batch.answered * WARM_UNTIL)) - 1]
+        )
+        warm_up_s = max(0.0, (tenth - sent_at).total_seconds())
+        phases |= {
+            "warm_up_s": warm_up_s,
+            "steady_s": steady["seconds"],
+            "tail_s": max(0.0, found["duration_s"] - warm_up_s - steady["seconds"]),
+        }
+    return phases
+
+
+def _known(found: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in found.items() if value is not None}

@@ -1,0 +1,95 @@
+"""Scoring the answers of a run: each check over every answer, and what people said of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from django.db.models import Avg, Count
+
+from benchmarks.models import Run
+from benchmarks.quality import InvalidCheck, make_check
+from curation.models import GoldStar
+from jobs.models import Batch, BatchResponse
+
+CHECKS_MAX = 10
+_SLICE = 500
+EXAMPLES = 5
+
+
+def check_checks(checks: Sequence[Mapping[str, Any]]) -> str:
+    """Say what is wrong with what answers are to be checked for; empty if nothing is."""
+    if len(checks) > CHECKS_MAX:
+        return f"A run has at most {CHECKS_MAX} checks."
+    for check in checks:
+        try:
+            make_check(check)
+        except InvalidCheck as error:
+            return str(error)
+    return ""
+
+
+def score_run(run: Run, batch: Batch | None) -> list[dict[str, Any]]:
+    """Return what each check found in the answers of a batch, and the ratings that people gave.
+
+    A score is `{"check", "words", "scored", "passed" or "mean", "share", "examples"}`, where
+    `examples` are positions of the first lines that did not pass.
+    """
+    if batch is None:
+        return []
+    made = [make_check(check) for check in run.checks]
+    found = [
+        {"check": one.kind, "words": one.words, "scored": 0, "passed": 0, "examples": []}
+        for one in made
+    ]
+    gold = _gold_answers(run, batch) if any(one.kind == "gold" for one in made) else {}
+    rows = (
+        BatchResponse.objects.filter(batch=batch)
+        .order_by("seq")
+        .values_list("ok", "text", "request__position", "request__prompt_sha256")
+    )
+    for ok, text, position, prompt in rows.iterator(chunk_size=_SLICE):
+        for one, score in zip(made, found, strict=True):
+            if one.kind == "gold" and bytes(prompt) not in gold:
+                continue
+            score["scored"] += 1
+            expected = gold.get(bytes(prompt), "")
+            if ok and one.passes(text, expected=expected):
+                score["passed"] += 1
+            elif len(score["examples"]) < EXAMPLES:
+                score["examples"].append(position)
+    for score in found:
+        score["share"] = score["passed"] / score["scored"] if score["scored"] else None
+    ratings = _ratings(batch)
+    return found + ([ratings] if ratings else [])
+
+
+def _gold_answers(run: Run, batch: Batch) -> dict[bytes, str]:
+    """Return the gold answer of each prompt of the batch that has one in its project."""
+    stars = GoldStar.objects.filter(
+        project=run.project,
+        removed_at=None,
+        prompt_sha256__in=batch.requests.values("prompt_sha256"),
+    )
+    return {
+        bytes(star.prompt_sha256): star.answer
+        for star in stars.order_by("quality_score", "pk").only(
+            "prompt_sha256", "edited_answer", "answer_text"
+        )
+    }
+
+
+def _ratings(batch: Batch) -> dict[str, Any] | None:
+    """Return the mean of what people gave the answers of a batch, from 1 to 10."""
+    stars = GoldStar.objects.filter(response__batch=batch, removed_at=None)
+    found = stars.aggregate(count=Count("pk"), mean=Avg("quality_score"))
+    if not found["count"]:
+        return None
+    return {
+        "check": "ratings",
+        "words": "ratings by people, 1 to 10",
+        "scored": found["count"],
+        "mean": found["mean"],
+        "share": found["mean"] / 10,
+        "examples": [],
+    }
