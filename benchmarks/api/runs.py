@@ -13,10 +13,10 @@ from rest_framework.response import Response
 
 from benchmarks.api.rendering import csv_of, render_batch, render_run, row_of
 from benchmarks.measured import fingerprint_of, measure_batch
-from benchmarks.models import Run, RunKind, RunState, Workload
+from benchmarks.models import Run, RunKind, RunState
 from benchmarks.services.imports import BYTES_MAX, import_results
 from benchmarks.services.runs import REPEATS_MAX, CannotRun, cancel_run, create_run
-from benchmarks.services.workloads import InvalidWorkload, enter_shipped
+from benchmarks.services.workloads import InvalidWorkload, find_workload
 from benchmarks.vllm_results import UnreadableResults
 from curation.api.receiving import receive
 from curation.api.view import CurationView
@@ -25,7 +25,7 @@ from jobs.api.paging import ID_MAX, find, read_paging
 from jobs.api.parameters import Parameters
 from jobs.api.parsing import json_body
 from jobs.api.rendering import AnyNegotiation
-from jobs.models import Batch, Project
+from jobs.models import Batch
 
 _NAME_MAX = 200
 _FORMATS = ("json", "csv")
@@ -90,7 +90,9 @@ class RunsView(BenchmarkView):
             run = create_run(
                 project=project,
                 workload=find_workload(
-                    project, name, body.integer("requests", low=1, high=10_000_000)
+                    project=project,
+                    name=name,
+                    requests=body.integer("requests", low=1, high=10_000_000),
                 ),
                 model_name=body.text("model", max_length=_NAME_MAX, required=True) or "",
                 repeats=1 if repeats is None else repeats,
@@ -164,20 +166,6 @@ class ImportView(BenchmarkView):
         except UnreadableResults as error:
             raise ApiError(str(error), code="invalid_file") from error
         return Response(render_run(run))
-
-
-def find_workload(project: Project, name: str, requests: int | None) -> Workload:
-    """Return a workload by its id, or by its name; a shipped one in the size that is asked for.
-
-    Raises InvalidWorkload.
-    """
-    own = Workload.objects.filter(project=project)
-    found = own.filter(public_id=name).first() or own.filter(name=name, version=0).first()
-    if found is None:
-        return enter_shipped(project=project, name=name, requests=requests)
-    if requests is not None and requests != found.requests:
-        raise InvalidWorkload(f"{found.title} has as many requests as it was made with.")
-    return found
 
 
 def _filtered(query: Parameters, runs: Any) -> Any:
