@@ -60,6 +60,9 @@ class Committer:
                 commit_responses, lane_id=self.host.lane_id, finished=group, held=held, done=done
             )
             self.answered += len(group)
+            backlog.twins.committed(
+                (item.chunk.project_id, item.key) for item in group if item.key is not None
+            )
             backlog.drop(
                 h
                 for h in list(backlog.held.values())
