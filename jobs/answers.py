@@ -13,9 +13,7 @@ from jobs.prompts import content_text, storable_text
 ERROR_MESSAGE_MAX = 4_000
 _INT_MAX = 2**31 - 1
 # As far as the engine was to go; embeddings have no reason. Not one that was broken off.
-_WHOLE = frozenset(
-    {"", "stop", "length", "tool_calls", "function_call", "completed", "incomplete"}
-)
+_WHOLE = frozenset({"", "stop", "length", "tool_calls", "function_call", "completed", "incomplete"})
 
 
 class Answer(Struct, frozen=True):

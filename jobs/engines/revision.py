@@ -10,7 +10,18 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 # What a model is made of: its weights, how it reads and writes text, and its defaults.
-_PARTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".model", ".json", ".jinja", ".txt", ".py")
+_PARTS = (
+    ".safetensors",
+    ".bin",
+    ".pt",
+    ".pth",
+    ".gguf",
+    ".model",
+    ".json",
+    ".jinja",
+    ".txt",
+    ".py",
+)
 _CONFIG_MAX = 1024 * 1024
 _COMMIT = re.compile("[0-9a-f]{40}")
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+|[\w.-]+")
@@ -28,10 +39,7 @@ def model_revision(source: str, engine_args: str) -> str:
     try:
         words = shlex.split(engine_args)
         folder = Path(source).expanduser()
-        if folder.exists():
-            revision = _of_path(folder)
-        else:
-            revision = _of_hub(source, words)
+        revision = _of_path(folder) if folder.exists() else _of_hub(source, words)
         named = sorted(set(_named(words)))
     except (OSError, ValueError):
         return ""

@@ -60,9 +60,6 @@ class Committer:
                 commit_responses, lane_id=self.host.lane_id, finished=group, held=held, done=done
             )
             self.answered += len(group)
-            backlog.twins.committed(
-                (item.chunk.project_id, item.key) for item in group if item.key is not None
-            )
             backlog.drop(
                 h
                 for h in list(backlog.held.values())
@@ -75,5 +72,8 @@ class Committer:
             for chunk in done:
                 if chunk.id in backlog.held and backlog.held[chunk.id].chunk is chunk:
                     del backlog.held[chunk.id]
+        backlog.twins.committed(
+            (item.chunk.project_id, item.key) for item in group if item.key is not None
+        )
         backlog.room.set()
         backlog.changed.set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from django.conf import settings
 from django.db import connection
@@ -110,7 +111,8 @@ def read_open_lines(chunk: ClaimedChunk, *, engine: bytes = b"") -> list[OpenLin
 
     They have keys where `engine`, as `engine_digest` gives it, is known.
     """
-    query, params = _IN_FILE_ORDER, {"batch": chunk.batch_id}
+    query = _IN_FILE_ORDER
+    params: dict[str, Any] = {"batch": chunk.batch_id}
     if chunk.positions is None:
         params |= {"first": chunk.first_position, "last": chunk.last_position}
     else:
@@ -120,8 +122,8 @@ def read_open_lines(chunk: ClaimedChunk, *, engine: bytes = b"") -> list[OpenLin
         # it for each chunk once it has grown.
         cursor.execute(query, params, prepare=False, binary=True)
         lines = [
-            OpenLine(*row[:5], answer_key(engine, row[5]) if engine and row[5] else None)
-            for row in cursor
+            OpenLine(*line, answer_key(engine, digest) if engine and digest else None)
+            for *line, digest in cursor
         ]
     if chunk.positions is not None:
         place = {position: place for place, position in enumerate(chunk.positions)}

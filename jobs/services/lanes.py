@@ -156,9 +156,7 @@ def start_engine(
     return Lane.objects.values_list("generation", flat=True).get(pk=lane_id)
 
 
-def note_engine_ready(
-    *, lane_id: int, generation: int, load_s: float, revision: str = ""
-) -> None:
+def note_engine_ready(*, lane_id: int, generation: int, load_s: float, revision: str = "") -> None:
     """Enter the engine as ready, and forget the failures of its model on this lane.
 
     `revision` is of what it has loaded, empty where that is not known.

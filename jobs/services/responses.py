@@ -214,9 +214,7 @@ def finish_batch(batch: Batch) -> None:
         Suspect.objects.filter(batch=batch).delete()
 
 
-def insert_responses(
-    *, lane_id: int | None, batch: Batch, rows: Sequence[_Row]
-) -> list[_Row]:
+def insert_responses(*, lane_id: int | None, batch: Batch, rows: Sequence[_Row]) -> list[_Row]:
     """Insert the rows of one batch and add to its row what was really inserted; return that.
 
     The caller holds the lock of the batch's row.
