@@ -140,8 +140,8 @@ def repeats_of(run: Run, metric: Metric) -> list[float]:
     """Return a metric of each measured repeat, in their order."""
     if run.kind != RunKind.MEASURED:
         return [float(value) for value in run.figures.get("repeats", {}).get(metric.path, [])]
-    parts = run.parts.exclude(repeat=0).exclude(figures=None).order_by("repeat")
-    values = [figure(figures, metric.path) for figures in parts.values_list("figures", flat=True)]
+    parts = run.parts.exclude(repeat=0).order_by("repeat").values_list("figures", flat=True)
+    values = [figure(figures or {}, metric.path) for figures in parts]
     return [value for value in values if value is not None]
 
 
