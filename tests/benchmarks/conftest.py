@@ -144,6 +144,3 @@ def finish(engine) -> Callable[..., Run]:
         return run
 
     return finish
-
-
-

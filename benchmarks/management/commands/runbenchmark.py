@@ -173,5 +173,5 @@ def _write(run: Run, options: dict[str, Any]) -> None:
     if options["json"]:
         options["json"].write_text(json.dumps(render_run(run, parts), indent=2) + "\n")
     if options["csv"]:
-        rows = [row_of(run, part.figures, repeat=part.repeat) for part in parts if part.figures]
+        rows = [row_of(run, part.figures, repeat=part.repeat) for part in parts if part.repeat]
         options["csv"].write_bytes(b"".join(csv_of([*rows, row_of(run, run.figures)])))
