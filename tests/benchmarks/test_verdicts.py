@@ -88,10 +88,19 @@ def test_no_repeat_has_no_change():
     assert verdict([], QUIET, higher_is_better=True) == Verdict(name="too few", change=None)
 
 
-@pytest.mark.parametrize("value", [0, -1, float("nan"), float("inf")])
-def test_only_positive_numbers_are_compared(value):
-    with pytest.raises(ValueError, match="only positive numbers"):
+@pytest.mark.parametrize("value", [-1, float("nan"), float("inf")])
+def test_what_is_no_amount_is_refused(value):
+    with pytest.raises(ValueError, match="cannot be compared"):
         verdict(QUIET, [*QUIET, value], higher_is_better=True)
+
+
+def test_a_share_may_fall_to_nothing():
+    found = verdict([0.5, 0.51, 0.49], [0.0, 0.0, 0.0], higher_is_better=True)
+    assert (found.name, found.change) == ("regressed", -1)
+    assert -1.1 < found.low < -1 < found.high < -0.9
+    assert verdict([1.0, 0.0, 1.0], [0.0, 1.0, 1.0], higher_is_better=True).name == "noise"
+    with pytest.raises(ValueError, match="baseline of 0"):
+        verdict([0.0] * 3, QUIET, higher_is_better=True)
 
 
 @pytest.mark.parametrize("effect", [0, 1, -0.05])
