@@ -13,7 +13,7 @@ def front(points: Sequence[tuple[float, float]]) -> list[int]:
     """
     best = float("-inf")
     found: list[int] = []
-    # Of those as fast or faster than a point, the ones before it; of one speed the best is first.
+    # Whatever can beat a point stands before it.
     order = sorted(range(len(points)), key=lambda place: points[place], reverse=True)
     last: tuple[float, float] | None = None
     for place in order:
