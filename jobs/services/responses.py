@@ -253,7 +253,7 @@ def insert_responses(*, lane_id: int | None, batch: Batch, rows: Sequence[_Row])
         inserted = {row[0] for row in cursor}
     # Each row counts once, although two answers to one request may stand in the group.
     new = [item for item in rows if item.request_id in inserted]
-    new = list({item.request_id: item for item in reversed(new)}.values())
+    new = list({item.request_id: item for item in reversed(new)}.values())[::-1]
     if not new:
         return []
     good = [item for item in new if item.answer.ok]
