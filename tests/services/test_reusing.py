@@ -264,6 +264,9 @@ def test_results_that_are_hidden_are_not_given_out(engine, change):
     StoredFile.objects.filter(pk=first.output_file_id).update(**{change: past})
     batch_of(["a"])
     assert engine.work() == ["r0"]
+    # What was computed since then is.
+    batch_of(["a"])
+    assert engine.work() == []
 
 
 def test_an_answer_that_vanishes_meanwhile_is_computed(engine, monkeypatch):
