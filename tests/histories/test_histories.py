@@ -45,6 +45,7 @@ from tests.histories.check import check_files, check_tables
 HISTORIES = 100
 STEPS = 30
 LANES = 2
+ENGINE = b"e" * 32
 # Which batch: an index into those that were ever made, so that old ones are met again and again.
 which = st.integers(0, 99)
 # What a person may do to a batch, each a method below.
@@ -96,7 +97,12 @@ class Histories(RuleBasedStateMachine):
                     "custom_id": f"r{n}",
                     "method": "POST",
                     "url": "/v1/chat/completions",
-                    "body": {"model": "m", "messages": [{"role": "user", "content": f"q {n}"}]},
+                    "body": {
+                        "model": "m",
+                        # Some equal ones, within a batch and among batches.
+                        "temperature": 0 if n % 3 else 1,
+                        "messages": [{"role": "user", "content": f"q {n % 4}"}],
+                    },
                 }
             ).encode()
             + b"\n"
@@ -198,7 +204,7 @@ class Histories(RuleBasedStateMachine):
     @rule(number=st.integers(0, LANES - 1), limit=st.integers(1, 3))
     def claim(self, number: int, limit: int) -> None:
         lane = self.lanes[number].pk
-        claimed = claim_lines(lane_id=lane, model_id=self.model.pk, limit=limit)
+        claimed = claim_lines(lane_id=lane, model_id=self.model.pk, limit=limit, engine=ENGINE)
         ids = {chunk.id for chunk, _ in claimed}
         # A lane whose own lease ran out may have its chunk again, under a new claim.
         for old in [one for one in self.held[lane] if one[0].id in ids]:
@@ -312,7 +318,9 @@ class Histories(RuleBasedStateMachine):
         Batch.objects.update(paused_at=None)
         self.sweep()
         for _ in range(100):
-            claimed = claim_lines(lane_id=self.lanes[0].pk, model_id=self.model.pk, limit=16)
+            claimed = claim_lines(
+                lane_id=self.lanes[0].pk, model_id=self.model.pk, limit=16, engine=ENGINE
+            )
             if not claimed:
                 break
             answers = [self._answer(c, line, False) for c, found in claimed for line in found]
@@ -341,6 +349,7 @@ class Histories(RuleBasedStateMachine):
             if fails
             else read_answer(200, json.dumps(body).encode()),
             latency_ms=1,
+            key=line.key,
         )
 
     def _hand_in(
