@@ -131,9 +131,9 @@ def test_a_judge_is_asked_about_each_answer_in_a_batch_of_its_own(ours, finish, 
     run = finish(_make(ours, checks=[{"kind": "judge", "model": "small"}]), text="an answer")
     assert (run.state, run.judge_batch is not None) == ("scoring", True)
     assert not runs.anything_to_do()
+    engine.answer(run.judge_batch, text='{"reason": "Fine.", "score": 7}')
     first = json.loads(bytes(run.judge_batch.requests.get(position=0).body))
     assert "an answer" in first["messages"][-1]["content"]
-    engine.answer(run.judge_batch, text='{"reason": "Fine.", "score": 7}')
     assert runs.anything_to_do()
     runs.go_on()
     run.refresh_from_db()
