@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
+import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -69,14 +72,21 @@ def run(command: Sequence[str], *, env: Mapping[str, str], answers: Path, log: P
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            start_new_session=True,
         )
         assert process.stdout is not None
-        for line in process.stdout:
-            kept.write(line)
-            if ready_at is None and any(words in line for words in _READY):
-                ready_at = time.time()
-            if ready_at is not None and (found := _PROGRESS.search(line)):
-                progress.append((time.time() - ready_at, int(found[1])))
+        try:
+            for line in process.stdout:
+                kept.write(line)
+                if ready_at is None and any(words in line for words in _READY):
+                    ready_at = time.time()
+                if ready_at is not None and (found := _PROGRESS.search(line)):
+                    progress.append((time.time() - ready_at, int(found[1])))
+            process.wait()
+        finally:
+            # Its engine is a child of its own, and would outlive it where it is interrupted.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
     if process.wait() != 0 or ready_at is None or not answers.exists():
         raise RuntimeError(f"run-batch ended with {process.returncode}:\n{log.read_text()[-3000:]}")
     written_at = answers.stat().st_mtime

@@ -15,11 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import shlex
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,16 +23,13 @@ from typing import Any
 from rich.console import Console
 from rich.markdown import Markdown
 
-from benchmarks.harness.proof import chat, machine, small, table
+from benchmarks.harness.proof import machine, table
+from benchmarks.harness.proof.parts import PARTS
 from benchmarks.harness.proof.results import Result
-from benchmarks.harness.proof.turns import Turns
-from tests.stack import Stack
 from tests.stack.product import ROOT
 
-MODEL = "bench"
 SAMPLE_MODEL = ROOT / "var" / "models" / "smollm2-135m-instruct"
 README = ROOT / "README.md"
-Part = tuple[dict[str, Any], list[Result]]
 
 
 def main() -> None:
@@ -69,6 +62,9 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--ignore-eos", action="store_true", help="every answer has all tokens")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--invocations", type=int, default=10, help="of run-batch, in `small`")
+    parser.add_argument("--pairs", type=int, default=7, help="of batches, in `pages`")
+    parser.add_argument("--window", type=int, default=256, help="in flight, in `sizes` and `api`")
+    parser.add_argument("--api-rate", type=float, default=200, help="requests a second, in `api`")
     parser.add_argument("--engine-python", default=sys.executable, help="the Python with vLLM")
     parser.add_argument("--engine-args", default="", help="for both sides")
     parser.add_argument("--max-num-batched-tokens", type=int, default=8_192)
@@ -97,67 +93,6 @@ def write_json(path: Path, found: dict[str, Any]) -> None:
     draft.write_text(json.dumps(found, indent=2) + "\n")
     draft.rename(path)
 
-
-@contextmanager
-def engine_stack(args: argparse.Namespace) -> Iterator[Stack]:
-    """Give a product whose engine is a real one; its web server runs."""
-    env = {
-        "VBATCH_ENGINE_PYTHON": args.engine_python,
-        "VBATCH_REUSE_ANSWERS": "false",
-        "VBATCH_REQUESTS_PER_MINUTE": "0",
-        "HF_HUB_OFFLINE": "1",
-    }
-    if args.gpus:
-        env["VBATCH_GPUS"] = args.gpus
-    with (
-        tempfile.TemporaryDirectory(prefix="vbatch-bench-") as folder,
-        Stack(Path(folder), models={}, env=env) as stack,
-    ):
-        stack.start_web()
-        yield stack
-
-
-@contextmanager
-def turns_of(args: argparse.Namespace, about: dict[str, Any]) -> Iterator[Turns]:
-    """Give the product and `run-batch` in turn; note in `about` what the engine is."""
-    with engine_stack(args) as stack:
-        # vLLM's own default differs between its server and run-batch.
-        batched = f"--max-num-batched-tokens {args.max_num_batched_tokens}"
-        source = args.model.resolve()
-        stack.save_model(
-            MODEL, source=str(source), engine_args=f"{args.engine_args} {batched}".strip()
-        )
-        turns = Turns(
-            stack,
-            model=MODEL,
-            source=source,
-            engine_args=shlex.split(args.engine_args),
-            load_s=args.start_timeout,
-        )
-        about |= machine.describe_engine(stack, model=source)
-        yield turns
-
-
-def run_chat(args: argparse.Namespace, about: dict[str, Any]) -> Part:
-    with turns_of(args, about) as turns:
-        return chat.measure(
-            turns,
-            lines=args.lines,
-            max_tokens=args.max_tokens,
-            rounds=args.rounds,
-            body={"ignore_eos": True} if args.ignore_eos else {},
-        )
-
-
-def run_small(args: argparse.Namespace, about: dict[str, Any]) -> Part:
-    with turns_of(args, about) as turns:
-        return small.measure(turns, invocations=args.invocations, max_tokens=args.max_tokens)
-
-
-PARTS: dict[str, Callable[[argparse.Namespace, dict[str, Any]], Part]] = {
-    "chat": run_chat,
-    "small": run_small,
-}
 
 if __name__ == "__main__":
     main()

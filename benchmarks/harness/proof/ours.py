@@ -24,14 +24,18 @@ class Ran:
     """One batch, whole; times in seconds.
 
     `start_to_file_s` counts from the first byte of the upload to the last of the downloaded
-    answers, `engine_s` from the end of validation to the last committed answer.
+    answers, `validation_s` from the batch's creation to its end, `engine_s` from there to the
+    last committed answer.
     """
 
     batch_id: str
     lines: int
     output_tokens: int
     start_to_file_s: float
+    validation_s: float
     engine_s: float
+    download_s: float
+    output_bytes: int
     steady_per_s: float | None
 
     @property
@@ -48,18 +52,26 @@ def answer(stack: Stack, path: Path, **order: Any) -> Ran:
     batch = wait_for_end(stack.url, stack.key, batch_id, timeout_s=TIMEOUT_S)
     if batch["status"] != "completed" or batch["output_file_id"] is None:
         raise RuntimeError(f"{batch_id} is {batch['status']}: {str(batch['errors'])[:500]}")
+    ended_at = time.time()
     fetch(stack.url, stack.key, batch["output_file_id"], answers)
-    took_s = time.time() - started_at
+    written_at = time.time()
     lines, tokens = run_batch.count(answers)
     if lines != batch["request_counts"]["total"]:
         raise RuntimeError(f"{batch_id} answered {lines} lines: {batch['request_counts']}")
     points = committed(stack, batch_id)
+    query = (
+        "SELECT extract(epoch FROM in_progress_at - created_at)::float8 FROM jobs_batch "
+        "WHERE public_id = %s"
+    )
     return Ran(
         batch_id=batch_id,
         lines=lines,
         output_tokens=tokens,
-        start_to_file_s=took_s,
+        start_to_file_s=written_at - started_at,
+        validation_s=stack.sql(query, batch_id)[0][0],
         engine_s=points[-1][0],
+        download_s=written_at - ended_at,
+        output_bytes=answers.stat().st_size,
         steady_per_s=steady_rate(points, lines),
     )
 
