@@ -9,16 +9,15 @@ from typing import Any
 
 from benchmarks.harness.large_batch import MODEL, warm_up
 from benchmarks.harness.proof.results import Result, median
+from benchmarks.harness.proof.sizes import ANSWER_BYTES, ENGINE_PER_S, IN_ENGINE
 from benchmarks.harness.transfer import create_batch, make_input, upload
 from tests.stack import Stack
 from tests.stack.product import ROOT
 
-PART = "control"
+PART = "api"
 # Batches that have ended, for the list to have pages of.
 ENDED = 30
-# As fast as vLLM's own front end at its best: so many answers a second, for longer than is asked.
-ENGINE_PER_S = 1_000
-AT_ONCE = 200
+# The batch runs for longer than the API is asked.
 LONGER = 2.0
 
 
@@ -29,8 +28,10 @@ def measure(
     for _ in range(ENDED):
         warm_up(stack)
     batches = [row[0] for row in stack.sql("SELECT public_id FROM jobs_batch LIMIT 20")]
-    latency_ms = AT_ONCE / ENGINE_PER_S * 1000
-    stack.write_plan(MODEL, latency_ms=latency_ms, max_concurrency=AT_ONCE, answer_bytes=1_024)
+    latency_ms = IN_ENGINE / ENGINE_PER_S * 1000
+    stack.write_plan(
+        MODEL, latency_ms=latency_ms, max_concurrency=IN_ENGINE, answer_bytes=ANSWER_BYTES
+    )
     path = stack.folder / "api.jsonl"
     lines = int(ENGINE_PER_S * seconds * LONGER)
     make_input(path, lines=lines, line_bytes=500, model=MODEL, max_tokens=1000)

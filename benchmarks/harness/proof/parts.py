@@ -105,9 +105,9 @@ def loaded_stack(
 @contextmanager
 def stub_stack(args: argparse.Namespace) -> Iterator[Stack]:
     """Give a product with a stub for an engine, which answers at once."""
-    largest = max(sizes.SIZES)
+    largest = max(sizes.PACED)
     env = {**ENV, "VBATCH_MAX_LINES": str(largest)}
-    plan = {"answer_bytes": 1_024, "engine_args": large_batch.engine_args(args.window)}
+    plan = {"answer_bytes": sizes.ANSWER_BYTES, "engine_args": large_batch.engine_args(args.window)}
     with (
         tempfile.TemporaryDirectory(prefix="vbatch-bench-") as folder,
         Stack(Path(folder), models={large_batch.MODEL: plan}, env=env) as stack,

@@ -11,7 +11,6 @@ import http.client
 import json
 import re
 import threading
-import time
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
