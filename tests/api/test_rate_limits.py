@@ -77,8 +77,8 @@ def test_a_refused_request_does_nothing_and_costs_nothing(owner):
         assert api.upload(lines(1)).status_code == 429
     assert not Batch.objects.exists()
     assert ProjectKey.objects.values().get(name="limited") == before
-    # The key, its project, the refused count, and how long to wait.
-    assert len(asked) == 2 * 4
+    # The key with its project, the refused count, and how long to wait.
+    assert len(asked) == 2 * 3
 
 
 def test_every_answer_has_the_headers_errors_and_content_too(owner, lane):
