@@ -235,7 +235,7 @@ def test_running_jobs_asks_the_same_number_of_queries(client, key, django_assert
     for size in (1, 20):
         for _ in range(size):
             make_batch(project=ours, open_lines=1)
-        # Key, its last use, overdue, batches.
+        # Key with its project, its last use, overdue, batches.
         with django_assert_num_queries(4):
             client.get("/api/running-jobs", headers=bearer(key))
 
