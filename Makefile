@@ -17,7 +17,7 @@ FAST := not ($(SLOW) or torture)
 # More options for pytest: make test ARGS="-k cancel -x"
 ARGS ?=
 
-.PHONY: help setup setup-dev demo stop reset test test-fast torture lint lock vendor clean
+.PHONY: help setup setup-dev demo stop reset test test-fast torture bench lint lock vendor clean
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -47,6 +47,9 @@ test-fast: setup-dev ## Run the tests that need no engine, browser or servers: a
 
 torture: setup-dev ## Kill everything at random moments, for long.
 	@$(PYTEST) -m torture $(ARGS)
+
+bench: setup-dev ## Measure against run-batch and the goals; figures to var/bench (40 minutes).
+	@$(RUN) -m benchmarks.harness.proof $(ARGS)
 
 lint: setup-dev ## Style, types, import contracts, migrations, deployment checks.
 	@$(VENV)/bin/ruff check .
