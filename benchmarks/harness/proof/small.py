@@ -12,7 +12,7 @@ from benchmarks.harness.proof.ours import answer
 from benchmarks.harness.proof.prompts import chat_lines, write
 from benchmarks.harness.proof.results import Result, median, ratio
 from benchmarks.harness.proof.turns import Turns
-from benchmarks.harness.run_batch import Timed
+from jobs.engines.run_batch import Timed
 
 PART = "small"
 BATCHES = 10

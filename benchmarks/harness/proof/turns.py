@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.harness.proof import theirs
 from benchmarks.harness.proof.ours import Ran, answer, warm_up
-from benchmarks.harness.run_batch import Timed
+from jobs.engines.run_batch import Timed
 from tests.stack import Process, Stack
 
 
