@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,6 +35,8 @@ README = ROOT / "README.md"
 
 def main() -> None:
     args = read_arguments()
+    # As Ctrl-C does: what was started is taken down again.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     found: dict[str, Any] = {"machine": machine.describe(), "parts": {}}
     results: list[Result] = []
     for name in args.only:
