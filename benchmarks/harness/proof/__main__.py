@@ -47,10 +47,14 @@ def main() -> None:
         # After each part: what is measured stays, whatever becomes of the rest.
         write_json(args.json, {**found, "results": [one.as_json() for one in results]})
     text = table.markdown(results, found["machine"])
-    Console().print(Markdown(text) if sys.stdout.isatty() else text, markup=False)
+    if sys.stdout.isatty():
+        Console().print(Markdown(text))
+    else:
+        print(text)
     Console(stderr=True).print(f"All figures: {args.json}")
     if args.readme:
-        README.write_text(table.put_between(README.read_text(), text))
+        short = table.markdown(results, found["machine"], details=False)
+        README.write_text(table.put_between(README.read_text(), short))
     sys.exit(1 if any(one.held is False for one in results) else 0)
 
 

@@ -71,9 +71,10 @@ def compare(found: Mapping[str, Sequence[Ordered]]) -> list[Result]:
         *(
             median(
                 PART,
-                f"… hit rate, {words}",
+                f"prefix-cache hit rate, {words}",
                 [rate * 100 for rate in rates[arm]],
                 unit="%",
+                detail=True,
             )
             for arm, words in (
                 ("file", "in file order"),
@@ -81,7 +82,9 @@ def compare(found: Mapping[str, Sequence[Ordered]]) -> list[Result]:
                 ("best", "best order"),
             )
         ),
-        ratio(PART, "… time in file order against put in order", took["file"], took["auto"]),
+        ratio(
+            PART, f"{title}: time in file order against put in order", took["file"], took["auto"]
+        ),
     ]
 
 

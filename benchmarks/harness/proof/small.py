@@ -60,8 +60,8 @@ def measure(
             goal=8.0,
             note=note,
         ),
-        median(PART, "… vbatch, all ten", ours, unit="s"),
-        median(PART, "… `run-batch`, each", each_s, unit="s"),
+        median(PART, "vbatch, all ten", ours, unit="s", detail=True),
+        median(PART, "`run-batch`, each", each_s, unit="s", detail=True),
     ]
 
 
