@@ -16,7 +16,6 @@ from benchmarks.harness.run_batch import Timed
 
 PART = "chat"
 WHO = ("ours", "identical", "installed")
-COMPILING_LINES = 8
 
 
 def measure(
@@ -24,17 +23,16 @@ def measure(
 ) -> tuple[dict[str, Any], list[Result]]:
     """Answer a file of its own in each round by all three; return the figures and results."""
 
-    def requests(name: str, count: int) -> Path:
-        found = chat_lines(count, model=turns.model, seed=name, max_tokens=max_tokens, **body)
+    def requests(name: str) -> Path:
+        found = chat_lines(lines, model=turns.model, seed=name, max_tokens=max_tokens, **body)
         return write(turns.stack.folder / f"chat-{name}.jsonl", found)
 
     for kind in WHO[1:]:
-        # Whatever it compiles is on the disk from then on, as that of the product's engine is.
-        turns.theirs(kind, requests(f"compiling-{kind}", COMPILING_LINES))
+        turns.compile(kind)
     ran: list[Ran] = []
     timed: dict[str, list[Timed]] = {kind: [] for kind in WHO[1:]}
     for number, who in in_turn(WHO, rounds):
-        path = requests(f"round-{number}", lines)
+        path = requests(f"round-{number}")
         if who == "ours":
             ran.append(turns.ours(path))
         else:
