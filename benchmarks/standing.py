@@ -1,0 +1,89 @@
+"""How runs stand against the baselines of their workloads, for many runs at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from django.db.models import prefetch_related_objects
+
+from benchmarks.comparing import METRICS, SMALLEST_EFFECT, repeats_of, why_unlike
+from benchmarks.models import Baseline, Run, RunState
+from benchmarks.summary import figure
+from benchmarks.verdicts import Verdict, verdict
+
+IS_BASELINE = "baseline"
+UNLIKE = "not alike"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """What is said of a run beside its baseline.
+
+    `name` is a verdict, `baseline` where it is that itself, or `not alike` with the reasons.
+    """
+
+    name: str
+    baseline: Run
+    metric: str = ""
+    change: float | None = None
+    low: float | None = None
+    high: float | None = None
+    reasons: tuple[str, ...] = ()
+
+
+def standings(runs: Sequence[Run]) -> dict[int, Standing]:
+    """Return how completed runs stand, by their primary keys; those without a baseline are left out.
+
+    The number of queries does not grow with the number of runs.
+    """
+    completed = [run for run in runs if run.state == RunState.COMPLETED and run.workload_id]
+    if not completed:
+        return {}
+    pinned = {
+        (one.project_id, one.workload_id, one.model_name): one.run
+        for one in Baseline.objects.filter(
+            workload__in={run.workload_id for run in completed}
+        ).select_related("run__workload")
+    }
+    pairs = [
+        (run, base)
+        for run in completed
+        if (base := pinned.get((run.project_id, run.workload_id or 0, run.model_name)))
+    ]
+    prefetch_related_objects([one for pair in pairs for one in pair], "parts")
+    return {run.pk: _stand(run, base) for run, base in pairs}
+
+
+def _stand(run: Run, base: Run) -> Standing:
+    if run.pk == base.pk:
+        return Standing(name=IS_BASELINE, baseline=base)
+    reasons = why_unlike(base, run)
+    if reasons:
+        return Standing(name=UNLIKE, baseline=base, reasons=tuple(reasons))
+    for metric in METRICS:
+        sides = tuple(repeats_of(base, metric)), tuple(repeats_of(run, metric))
+        both = figure(base.figures, metric.path), figure(run.figures, metric.path)
+        if None in both or min((*sides[0], *sides[1]), default=0) <= 0:
+            continue
+        found = _verdict(*sides, metric.higher_is_better)
+        return Standing(
+            name=found.name,
+            baseline=base,
+            metric=metric.title,
+            change=found.change,
+            low=found.low,
+            high=found.high,
+        )
+    return Standing(name=UNLIKE, baseline=base, reasons=("They share no figure.",))
+
+
+# A page asks for the same ones again and again, and a bootstrap takes a moment.
+@lru_cache(maxsize=4_096)
+def _verdict(
+    before: tuple[float, ...], after: tuple[float, ...], higher_is_better: bool
+) -> Verdict:
+    return verdict(
+        before, after, higher_is_better=higher_is_better, smallest_effect=SMALLEST_EFFECT
+    )

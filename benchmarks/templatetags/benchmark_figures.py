@@ -1,0 +1,49 @@
+"""How changes, shares and latencies of benchmarks are written."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import template
+
+from jobs.templatetags.figures import DASH, figure
+
+register = template.Library()
+
+
+@register.filter
+def signed_percent(change: float | None) -> str:
+    """Write a relative change: +3.2 %, −10 %, 0 %."""
+    if change is None or isinstance(change, str):
+        return DASH
+    percent = change * 100
+    digits = 0 if abs(percent) >= 10 else 1
+    text = f"{abs(percent):,.{digits}f}"
+    sign = "" if not float(text.replace(",", "")) else "−" if percent < 0 else "+"
+    return f"{sign}{text} %"
+
+
+@register.filter
+def as_percent(share: float | str | None) -> str:
+    """Write a share of 1: 97.5 %; 100 % is all, and 0 % none."""
+    if share is None or isinstance(share, str):
+        return DASH
+    percent = share * 100
+    if 0 < percent < 100:
+        percent = min(max(percent, 0.1), 99.9)
+        return f"{percent:.1f} %"
+    return f"{percent:.0f} %"
+
+
+@register.filter
+def milliseconds(value: float | str | None) -> str:
+    """Write a latency: 8.25 ms, 850 ms, 12.3 s."""
+    if value is None or isinstance(value, str):
+        return DASH
+    return figure(value, "ms") if abs(value) < 10_000 else figure(value / 1_000, "s")
+
+
+@register.filter
+def item(found: dict[str, Any], name: str) -> Any:
+    """Return what a dictionary has under a name that is not known before."""
+    return found.get(name)
