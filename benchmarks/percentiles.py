@@ -25,7 +25,7 @@ def bucket_figures(
     count = after["count"] - earlier["count"]
     if count <= 0:
         return None
-    counted = {bound: upto for bound, upto in earlier["buckets"]}
+    counted = dict(earlier["buckets"])
     gained = [(bound, upto - counted.get(bound, 0.0)) for bound, upto in after["buckets"]]
     found = {"mean": (after["sum"] - earlier["sum"]) / count * 1_000}
     for name, share in _SHARES.items():

@@ -12,6 +12,8 @@ from jobs.prompts import content_text, storable_text
 
 ERROR_MESSAGE_MAX = 4_000
 _INT_MAX = 2**31 - 1
+# As far as the engine was to go; embeddings have no reason. Not one that was broken off.
+_WHOLE = frozenset({"", "stop", "length", "tool_calls", "function_call", "completed", "incomplete"})
 
 
 class Answer(Struct, frozen=True):
@@ -123,6 +125,11 @@ def read_answer(status_code: int, body: bytes) -> Answer:
         output_tokens=_count(usage.completion_tokens or usage.output_tokens),
         reasoning_tokens=_count(outputs.reasoning_tokens),
     )
+
+
+def is_whole(answer: Answer) -> bool:
+    """Say whether an equal request would get the same answer: a good one, not broken off."""
+    return answer.ok and answer.status_code == 200 and answer.finish_reason in _WHOLE
 
 
 def failure(code: str, message: str) -> Answer:

@@ -9,6 +9,7 @@ from typing import Any, TypedDict
 
 from msgspec import UNSET, Struct
 
+from jobs.answer_keys import body_digest, is_repeatable
 from jobs.line_rules import (
     ENDPOINTS,
     Body,
@@ -24,7 +25,7 @@ from jobs.line_rules import (
     stream_problem,
     url_problem,
 )
-from jobs.prompts import prompt_digest, prompt_text, storable_text
+from jobs.prompts import prompt_digest, prompt_text, storable_text, tools_seed
 
 # The code of the last finding where there were more than are listed.
 MORE_ERRORS = "more_errors"
@@ -42,7 +43,11 @@ class Finding(TypedDict):
 
 
 class RequestLine(Struct, frozen=True):
-    """A line that passed every check; `body` is the body's bytes as they stood in the file."""
+    """A line that passed every check; `body` is the body's bytes as they stood in the file.
+
+    `body_sha256` is there where the line may take the answer of an equal one. `tools_seed` stands
+    for the tools, which the engine reads before the prompt.
+    """
 
     line: int
     position: int
@@ -50,6 +55,8 @@ class RequestLine(Struct, frozen=True):
     body: bytes
     prompt_text: str
     prompt_sha256: bytes
+    body_sha256: bytes | None = None
+    tools_seed: int = 0
 
 
 @dataclass(slots=True)
@@ -58,7 +65,8 @@ class LineChecker:
 
     A line tells everything that is wrong with it, as far as one thing does not follow from
     another; one that cannot be read tells only that. `models` holds the names that may stand in
-    `body.model`, None for any; with `one_model` off, lines may name several. Memory grows with the
+    `body.model`, None for any; with `one_model` off, lines may name several. With `tells_equals`,
+    lines that are answered alike each time get a digest of their bodies. Memory grows with the
     number of lines by one short digest of each custom_id.
     """
 
@@ -68,6 +76,7 @@ class LineChecker:
     max_inputs: int
     max_findings: int
     one_model: bool = True
+    tells_equals: bool = False
     line: int = 0
     total: int = 0
     estimated_tokens: int = 0
@@ -159,11 +168,14 @@ class LineChecker:
         if problems or isinstance(body, Problem):
             return None, problems
         try:
-            text, digest = _read_prompt(body)
+            text, digest, seed = _read_prompt(body)
         except RecursionError:
             # From Python 3.12 on, decoders in C may go deeper than functions in Python.
             return None, [Problem("invalid_request", "The body is nested too deeply.", "body")]
         self.estimated_tokens += estimate_tokens(body_bytes)
+        equal: bytes | None = None
+        if self.tells_equals and is_repeatable(body, body_bytes, endpoint=self.endpoint):
+            equal = body_digest(body_bytes, endpoint=self.endpoint)
         request = RequestLine(
             line=self.line,
             position=self.total - 1,
@@ -171,6 +183,8 @@ class LineChecker:
             body=body_bytes,
             prompt_text=text,
             prompt_sha256=digest,
+            body_sha256=equal,
+            tools_seed=seed,
         )
         return request, problems
 
@@ -229,13 +243,14 @@ class LineChecker:
         return None
 
 
-def _read_prompt(body: Body) -> tuple[str, bytes]:
-    """Return the text of the prompt, and the digest of it with the tools that go with it."""
+def _read_prompt(body: Body) -> tuple[str, bytes, int]:
+    """Return the text of the prompt, the digest of it with its tools, and one of the tools."""
     for value in (body.messages, body.prompt, body.input):
         if value is not UNSET and value is not None:
             tools = None if body.tools is UNSET else body.tools
-            return storable_text(prompt_text(value)), prompt_digest([value, tools])
-    return "", prompt_digest(None)
+            text = storable_text(prompt_text(value))
+            return text, prompt_digest([value, tools]), tools_seed(tools) if tools else 0
+    return "", prompt_digest(None), 0
 
 
 def _finding(

@@ -16,6 +16,7 @@ import structlog
 import uvloop
 from django.db import InterfaceError, OperationalError, close_old_connections, connection
 
+from jobs.answer_keys import engine_digest
 from jobs.engines.client import Endpoint, EngineClient
 from jobs.engines.command import window_size
 from jobs.model_run.pace import Pace
@@ -161,7 +162,7 @@ class LaneTask:
             self._generation, self._model_id = ready.generation, model.pk
             window = min(window_size(ready.engine_max_num_seqs), open_files_left())
             async with EngineClient(Endpoint(socket=ready.engine_socket)) as client:
-                await self._run(model, client, window)
+                await self._run(model, client, window, engine=engine_of(ready))
             self._model_id = None
             idle_since = time.monotonic()
 
@@ -246,7 +247,13 @@ class LaneTask:
             await self._run(model, client, most, pace)
 
     async def _run(
-        self, model: ServedModel, client: EngineClient, window: int, pace: Pace | None = None
+        self,
+        model: ServedModel,
+        client: EngineClient,
+        window: int,
+        pace: Pace | None = None,
+        *,
+        engine: bytes = b"",
     ) -> None:
         started = time.monotonic()
         run = ModelRun(
@@ -256,6 +263,7 @@ class LaneTask:
             model_name=model.name,
             window=window,
             pace=pace,
+            engine=engine,
         )
         try:
             await run.run()
@@ -274,6 +282,15 @@ class LaneTask:
                     model_id=model.pk,
                     concurrency=pace.places,
                 )
+
+
+def engine_of(lane: Lane) -> bytes:
+    """Return what tells the lane's engine from those that answer otherwise."""
+    return engine_digest(
+        revision=lane.engine_revision,
+        engine_args=lane.engine_args,
+        version=lane.engine_version,
+    )
 
 
 def upstream_endpoint(model: ServedModel) -> Endpoint:

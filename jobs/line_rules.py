@@ -59,6 +59,9 @@ class Body(Struct):
     prompt: Any = UNSET
     input: Any = UNSET
     tools: Any = UNSET
+    temperature: Any = UNSET
+    seed: Any = UNSET
+    previous_response_id: Any = UNSET
 
 
 _decode_envelope = msgspec.json.Decoder(Envelope).decode

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from typing import Any
+from zlib import crc32
 
 import msgspec
 
@@ -67,8 +68,16 @@ def storable_text(text: str, *, limit: int = PROMPT_TEXT_MAX) -> str:
 
 def prompt_digest(prompt: Any) -> bytes:
     """Return a SHA-256 that is equal for equal prompts, whatever the order of their keys."""
+    return hashlib.sha256(_canonical(prompt)).digest()
+
+
+def tools_seed(tools: Any) -> int:
+    """Return a short digest of tools, with which digests of what follows them begin."""
+    return crc32(_canonical(tools))
+
+
+def _canonical(value: Any) -> bytes:
     try:
-        canonical = _encode_sorted(prompt)
+        return _encode_sorted(value)
     except UnicodeEncodeError:
-        canonical = json.dumps(prompt, sort_keys=True).encode()
-    return hashlib.sha256(canonical).digest()
+        return json.dumps(value, sort_keys=True).encode()

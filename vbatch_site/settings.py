@@ -124,6 +124,9 @@ KEEP_WORKERS_DAYS = env.int("VBATCH_KEEP_WORKERS_DAYS", 30, validate=_DAYS)
 EXTRA_COMPLETION_WINDOWS: list[str] = env.list("VBATCH_EXTRA_COMPLETION_WINDOWS", [])
 EXTRA_ENDPOINTS: list[str] = env.list("VBATCH_EXTRA_ENDPOINTS", [])
 
+# Whether batches whose create does not say so take answers that are known.
+REUSE_ANSWERS = env.bool("VBATCH_REUSE_ANSWERS", True)
+
 # --- Webhooks --------------------------------------------------------------------------------
 WEBHOOK_ALLOW: list[str] = env.list("VBATCH_WEBHOOK_ALLOW", [])
 WEBHOOK_TRIES = env.int("VBATCH_WEBHOOK_TRIES", 12, validate=validate.Range(min=1, max=100))

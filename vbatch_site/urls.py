@@ -13,6 +13,7 @@ urlpatterns = [
     path("", include("jobs.api.docs")),
     path("", include("monitoring.urls")),
     path("", include("curation.urls")),
+    path("", include("benchmarks.urls")),
     path("", include("jobs.urls")),
     re_path(r"^.+/$", without_slash),
 ]

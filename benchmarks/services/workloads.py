@@ -33,6 +33,20 @@ class InvalidWorkload(Exception):
     """There is no such workload, or it cannot be made; the message says why."""
 
 
+def find_workload(*, project: Project, name: str, requests: int | None = None) -> Workload:
+    """Return a workload by its id, or by its name; a shipped one in the size that is asked for.
+
+    Raises InvalidWorkload.
+    """
+    own = Workload.objects.filter(project=project)
+    found = own.filter(public_id=name).first() or own.filter(name=name, version=0).first()
+    if found is None:
+        return enter_shipped(project=project, name=name, requests=requests)
+    if requests is not None and requests != found.requests:
+        raise InvalidWorkload(f"{found.title} has as many requests as it was made with.")
+    return found
+
+
 def enter_shipped(*, project: Project, name: str, requests: int | None = None) -> Workload:
     """Return the workload of that name and size, entered if it was not; InvalidWorkload."""
     shipped = SHIPPED.get(name)

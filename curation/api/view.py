@@ -52,6 +52,17 @@ class CurationView(ApiView):
             return Project.objects.filter(pk=self.request.user.project.pk)
         return projects_of(self.request.user)
 
+    def project_named(self, name: str | None) -> Project:
+        """Return the key's project, or the one that a person names or has alone."""
+        if isinstance(self.request.user, Caller) and name is None:
+            return self.request.user.project
+        projects = self.projects if name is None else self.projects.filter(name=name)
+        found = list(projects[:2])
+        if len(found) == 1:
+            return found[0]
+        words = "Name one of your projects in 'project'."
+        raise ApiError(words, param="project", code="invalid_value")
+
     def check_may_change(self, project_id: int) -> None:
         """Refuse who may only look: viewers of the project."""
         if isinstance(self.request.user, Caller):

@@ -16,6 +16,7 @@ from jobs.engines.folder import fresh_folder
 from jobs.engines.gate import check_gate
 from jobs.engines.health import HealthProbe
 from jobs.engines.log import failure_reason, phase, rotate, tail
+from jobs.engines.revision import model_revision
 from jobs.engines.sources import check_there
 from jobs.guarded import Guarded
 from jobs.models import Gpu, Lane, ServedModel
@@ -53,6 +54,8 @@ class EngineSlot:
         self._stop_at: float | None = None
         self._looked_at = 0.0
         self._log = Path()
+        self._loads = ("", "")
+        self._revision = ""
         self._is_ready = False
         self._gate_at = float("-inf")
         self._unread_until = time.monotonic() + READING_WAIT_S
@@ -143,7 +146,10 @@ class EngineSlot:
             socket=str(socket),
             version=environment.version,
             max_num_seqs=running,
+            engine_args=model.engine_args,
         )
+        self._loads = (model.source, model.engine_args)
+        self._revision = model_revision(*self._loads)
         secrets = set(ServedModel.objects.values_list("upstream_key_env", flat=True))
         base = {name: value for name, value in os.environ.items() if name not in secrets}
         try:
@@ -186,7 +192,12 @@ class EngineSlot:
         age_s = time.monotonic() - self._process.started_at
         if self._probe.is_up:
             # Written first: should the database be away, this step is taken again.
-            note_engine_ready(lane_id=self._lane_id, generation=self._generation, load_s=age_s)
+            note_engine_ready(
+                lane_id=self._lane_id,
+                generation=self._generation,
+                load_s=age_s,
+                revision=self._loaded_revision(),
+            )
             self._is_ready = True
             log.info("engine_ready", lane=self._lane_id, load_s=round(age_s, 1))
         elif age_s > settings.ENGINE_START_TIMEOUT_S:
@@ -198,6 +209,12 @@ class EngineSlot:
                 generation=self._generation,
                 engine_progress=f"{phase(tail(self._log))}, {age_s:.0f} s",
             )
+
+    def _loaded_revision(self) -> str:
+        """Return what the engine has loaded; nothing if that changed while it was loading."""
+        revision = model_revision(*self._loads)
+        # Before, the hub's model may not have been in the cache.
+        return revision if self._revision in ("", revision) else ""
 
     def _ended(self) -> None:
         """Note an engine that ended by itself."""

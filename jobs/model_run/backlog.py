@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from jobs.answers import Answer
+from jobs.model_run.twins import WAITING_MAX, TwinLines
 from jobs.services.chunks import ClaimedChunk, OpenLine
 from jobs.services.responses import Finished
 
@@ -52,15 +53,20 @@ class Work:
         if self.task is not None:
             self.task.cancel()
 
-    def finish(self, answer: Answer) -> Finished:
+    def finish(self, answer: Answer, *, reused: bool = False) -> Finished:
         """Return the request's final answer, as it is committed."""
+        latency_ms = None
+        if not reused:
+            latency_ms = int((time.monotonic() - self.sent_at) * 1000) if self.sent_at else 0
         return Finished(
             chunk=self.held.chunk,
             request_id=self.line.request_id,
             position=self.line.position,
             custom_id=self.line.custom_id,
             answer=answer,
-            latency_ms=int((time.monotonic() - self.sent_at) * 1000) if self.sent_at else 0,
+            latency_ms=latency_ms,
+            reused=reused,
+            key=self.line.key,
         )
 
 
@@ -83,12 +89,14 @@ class Backlog:
     aside: list[Work] = field(default_factory=list)
     cleared: list[int] = field(default_factory=list)
     dropped_chunks: list[ClaimedChunk] = field(default_factory=list)
+    twins: TwinLines = field(init=False)
     ahead: int = AHEAD_MIN
     room: asyncio.Event = field(default_factory=asyncio.Event)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
         self.room.set()
+        self.twins = TwinLines(send=self.queue.put_nowait, finish=self._finish_as_twin)
 
     @property
     def is_idle(self) -> bool:
@@ -108,7 +116,7 @@ class Backlog:
                 if line.group_key and suspects_apart:
                     self.suspects.setdefault(line.group_key, []).append(work)
                 else:
-                    self.queue.put_nowait(work)
+                    self.twins.take(work)
 
     def empty_queue(self) -> list[Work]:
         works = []
@@ -116,9 +124,22 @@ class Backlog:
             works.append(self.queue.get_nowait())
         return works
 
+    @property
+    def is_full(self) -> bool:
+        """Whether no more is to be claimed: what waits for equal lines is not in the queue."""
+        return self.queue.qsize() >= self.ahead or self.twins.waiting >= WAITING_MAX
+
     def finish(self, work: Work, answer: Answer) -> None:
-        """Keep a request's final answer for the next commit."""
-        self.finished.append(work.finish(answer))
+        """Keep a request's final answer for the next commit, and those of equal ones with it."""
+        self._keep(work, work.finish(answer))
+        if work.line.key is not None:
+            self.twins.answered(work, answer)
+
+    def _finish_as_twin(self, work: Work, answer: Answer) -> None:
+        self._keep(work, work.finish(answer, reused=True))
+
+    def _keep(self, work: Work, finished: Finished) -> None:
+        self.finished.append(finished)
         work.answered = True
         work.held.open_lines -= 1
         if len(self.finished) >= 4 * GROUP:
@@ -141,6 +162,7 @@ class Backlog:
             if work.held.chunk.id in ids:
                 work.dropped = True
                 work.abort()
+        self.twins.drop(ids)
         for chunk_id in ids:
             self.dropped_chunks.append(self.held.pop(chunk_id).chunk)
 

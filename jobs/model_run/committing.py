@@ -72,5 +72,8 @@ class Committer:
             for chunk in done:
                 if chunk.id in backlog.held and backlog.held[chunk.id].chunk is chunk:
                     del backlog.held[chunk.id]
+        backlog.twins.committed(
+            (item.chunk.project_id, item.key) for item in group if item.key is not None
+        )
         backlog.room.set()
         backlog.changed.set()

@@ -17,7 +17,8 @@ from jobs.model_run.faults import EngineFaults, Faults, UpstreamFaults
 from jobs.model_run.host import Host
 from jobs.model_run.pace import Pace
 from jobs.model_run.sending import Sender
-from jobs.services.chunks import CHUNK_LINES, ClaimedChunk, OpenLine, claim_lines, release_chunks
+from jobs.services.chunks import CHUNK_LINES, ClaimedChunk, OpenLine, release_chunks
+from jobs.services.reusing import claim_lines
 from jobs.services.suspects import InFlight, note_engine_death
 
 log = structlog.get_logger()
@@ -37,7 +38,8 @@ class ModelRun:
 
     Memory is bounded by the window: lines are read as they are needed, and none is taken up
     while a large group waits for the database. With `pace` the endpoint is an upstream, whose
-    window is the most that it gets at once.
+    window is the most that it gets at once. With `engine`, as `engine_digest` gives it, equal
+    lines are computed once.
     """
 
     host: Host
@@ -46,6 +48,7 @@ class ModelRun:
     model_name: str
     window: int
     pace: Pace | None = None
+    engine: bytes = b""
     _backlog: Backlog = field(init=False, default_factory=Backlog)
     _faults: Faults = field(init=False)
     _sender: Sender = field(init=False)
@@ -115,7 +118,7 @@ class ModelRun:
             if backlog.suspects and not self._stopping:
                 await self._run_suspects()
                 continue
-            if not self._stopping and backlog.queue.qsize() < backlog.ahead:
+            if not self._stopping and not backlog.is_full:
                 if await self._claim():
                     continue
                 if backlog.is_idle and not backlog.finished:
@@ -133,6 +136,7 @@ class ModelRun:
             lane_id=self.host.lane_id,
             model_id=self.model_id,
             limit=max(1, min(CHUNKS_AT_ONCE, missing // CHUNK_LINES)),
+            engine=self.engine,
         )
         self._backlog.take(claimed, suspects_apart=self.pace is None)
         return len(claimed)
@@ -202,6 +206,8 @@ class ModelRun:
     async def _note_death(self, interrupted: list[Work]) -> None:
         backlog = self._backlog
         lost = [w for w in {*backlog.lost, *interrupted} if not w.dropped]
+        # What killed it would kill it again in the shape of an equal line.
+        lost += backlog.twins.followers_of(lost)
         lost.sort(key=lambda w: (w.held.chunk.batch_id, w.line.position))
         log.warning("engine_died", lane=self.host.lane_id, in_flight=len(lost))
         if not lost:

@@ -4,7 +4,7 @@ from jobs.models.audit import AuditEntry
 from jobs.models.batches import Batch, BatchEvent, Chunk
 from jobs.models.files import UPLOAD_PURPOSES, Purpose, StoredFile, Upload, UploadPart
 from jobs.models.fleet import Gpu, Installation, Lane, LaneModel, ServedModel, Worker
-from jobs.models.lines import BatchRequest, BatchResponse, Suspect
+from jobs.models.lines import BatchRequest, BatchResponse, KnownAnswer, Suspect
 from jobs.models.projects import Membership, Project, ProjectKey, Role
 from jobs.models.webhooks import WebhookAttempt, WebhookDelivery
 
@@ -18,6 +18,7 @@ __all__ = [
     "Chunk",
     "Gpu",
     "Installation",
+    "KnownAnswer",
     "Lane",
     "LaneModel",
     "Membership",

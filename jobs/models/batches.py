@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from datetime import UTC, datetime
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import F, Q, Value
 from django.db.models.functions import Coalesce
@@ -13,7 +14,14 @@ from jobs.models.files import StoredFile
 from jobs.models.fleet import Lane, ServedModel
 from jobs.models.projects import Project
 from jobs.querysets import Kept
-from jobs.states import ENDED_STATES, LIVE_STATES, BatchState, ChunkState, EventKind
+from jobs.states import (
+    ENDED_STATES,
+    LIVE_STATES,
+    BatchState,
+    ChunkState,
+    EventKind,
+    RequestOrder,
+)
 
 # Where a batch that has not ended stands among those that are sorted by their end.
 NOT_ENDED = datetime(9999, 1, 1, tzinfo=UTC)
@@ -63,6 +71,12 @@ class Batch(models.Model):
         StoredFile, on_delete=models.SET_NULL, null=True, related_name="errors_of"
     )
     output_expires_after_s = models.PositiveIntegerField(null=True)
+    request_order = models.CharField(
+        max_length=8, choices=RequestOrder, default=RequestOrder.AUTO, db_default=RequestOrder.AUTO
+    )
+    # Whether a line may take the answer of an equal one. Read once, at validation: what has no
+    # digest then takes part in nothing.
+    reuse_answers = models.BooleanField(default=False, db_default=False)
     model_name = models.CharField(max_length=200, blank=True)
     model = models.ForeignKey(
         ServedModel, on_delete=models.SET_NULL, null=True, related_name="batches"
@@ -97,6 +111,10 @@ class Batch(models.Model):
     cached_tokens = models.BigIntegerField(default=0)
     output_tokens = models.BigIntegerField(default=0)
     reasoning_tokens = models.BigIntegerField(default=0)
+    # Of the lines and tokens above, those that were not computed again.
+    reused = models.PositiveIntegerField(default=0, db_default=0)
+    reused_input_tokens = models.BigIntegerField(default=0, db_default=0)
+    reused_output_tokens = models.BigIntegerField(default=0, db_default=0)
     output_bytes = models.BigIntegerField(default=0)
     error_bytes = models.BigIntegerField(default=0)
     last_seq = models.BigIntegerField(default=0)
@@ -123,7 +141,13 @@ class Batch(models.Model):
                 condition=Q(priority__in=[-1, 0, 1]), name="batch_priority_known"
             ),
             models.CheckConstraint(
+                condition=Q(request_order__in=RequestOrder.values), name="batch_order_known"
+            ),
+            models.CheckConstraint(
                 condition=Q(total__gte=F("completed") + F("failed")), name="batch_counts_within"
+            ),
+            models.CheckConstraint(
+                condition=Q(completed__gte=F("reused")), name="batch_reused_within"
             ),
             models.CheckConstraint(
                 condition=Q(deleted_at__isnull=True) | Q(state__in=ENDED_STATES),
@@ -239,7 +263,11 @@ class Batch(models.Model):
 
 
 class Chunk(models.Model):
-    """A range of positions, the unit of claiming; it goes when its batch has ended.
+    """A range of the batch's run order, the unit of claiming; it goes when its batch has ended.
+
+    `first_position` and `last_position` are places in the order in which the lines run. Where
+    that is the order of the file (`positions` is null) they are positions of lines; else
+    `positions` names the lines, from the first place to the last.
 
     `attempt` grows with each claim and fences: whoever lost the lease cannot write any more,
     since every later write asks for the attempt that it was given.
@@ -248,6 +276,7 @@ class Chunk(models.Model):
     batch = models.ForeignKey(Batch, on_delete=models.CASCADE, related_name="chunks")
     first_position = models.PositiveIntegerField()
     last_position = models.PositiveIntegerField()
+    positions = ArrayField(models.PositiveIntegerField(), null=True)
     state = models.CharField(max_length=16, choices=ChunkState, default=ChunkState.OPEN)
     owner = models.ForeignKey(Lane, on_delete=models.SET_NULL, null=True, related_name="chunks")
     lease_until = models.DateTimeField(null=True)
@@ -261,7 +290,7 @@ class Chunk(models.Model):
             models.UniqueConstraint(fields=["batch", "first_position"], name="chunk_range_once"),
         ]
         indexes = [
-            # Claims: what is still to be done of a batch, in the order of the lines.
+            # Claims: what is still to be done of a batch, in the order in which it runs.
             models.Index(
                 fields=["batch", "first_position"],
                 name="chunk_to_do",

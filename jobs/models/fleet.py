@@ -123,6 +123,9 @@ class Lane(models.Model):
     engine_socket = models.CharField(max_length=255, blank=True)
     engine_pid = models.IntegerField(null=True, blank=True)
     engine_version = models.CharField(max_length=64, blank=True)
+    # The arguments that it was started with, and which weights it loaded; empty is not known.
+    engine_args = models.TextField(blank=True, db_default="")
+    engine_revision = models.CharField(max_length=100, blank=True, db_default="")
     # How many requests it runs at once; the lane keeps a few more in flight.
     engine_max_num_seqs = models.PositiveIntegerField(default=256)
     engine_started_at = models.DateTimeField(null=True, blank=True)

@@ -7,6 +7,7 @@ from django.db.models import Q
 
 from jobs.models.batches import Batch
 from jobs.models.fleet import Lane
+from jobs.models.projects import Project
 
 # As chat and as responses name an answer that reached its limit of tokens.
 CUT_REASONS = ("length", "incomplete")
@@ -17,7 +18,8 @@ class BatchRequest(models.Model):
 
     `line` counts lines of the file from 1, blank ones too; `position` counts requests from 0.
     `prompt_text` is what a person reads (at most 64 KB), `prompt_sha256` tells equal prompts
-    whatever the model.
+    whatever the model. `body_sha256` tells equal requests, and is there only where the same
+    engine gives the same answer each time, and the batch takes answers that are known.
     """
 
     # Both unique indexes begin with the batch; one on it alone would only cost every line more,
@@ -31,6 +33,7 @@ class BatchRequest(models.Model):
     body = models.BinaryField()
     prompt_text = models.TextField()
     prompt_sha256 = models.BinaryField(max_length=32)
+    body_sha256 = models.BinaryField(max_length=32, null=True)
 
     class Meta:
         constraints = [
@@ -64,7 +67,8 @@ class BatchResponse(models.Model):
     """The final answer to one request; inserted once, never updated.
 
     `body` is what the engine answered, to the byte (empty where there was no answer); `ok` says
-    in which of the two result files the line stands.
+    in which of the two result files the line stands. `reused` is one that was computed for an
+    equal line: it has no lane and no latency.
     """
 
     # No database constraint on the two keys: a check per row costs a tenth of the ingest rate,
@@ -90,6 +94,7 @@ class BatchResponse(models.Model):
     output_tokens = models.PositiveIntegerField(default=0)
     reasoning_tokens = models.PositiveIntegerField(default=0)
     latency_ms = models.PositiveIntegerField(null=True)
+    reused = models.BooleanField(default=False, db_default=False)
     error_code = models.CharField(max_length=64, blank=True)
     error_message = models.TextField(blank=True)
     lane = models.ForeignKey(
@@ -116,3 +121,33 @@ class BatchResponse(models.Model):
 
     def __str__(self) -> str:
         return f"response to {self.request_id}"
+
+
+class KnownAnswer(models.Model):
+    """The response in which the answer to any equal request of the project stands.
+
+    `key` is of the request and of the engine that answered it: see `jobs.answer_keys`. It goes
+    with its response, so that nothing that was deleted is given out again.
+    """
+
+    # No database constraint on the two keys, as on the response's own.
+    response = models.OneToOneField(
+        BatchResponse, on_delete=models.CASCADE, primary_key=True, db_constraint=False
+    )
+    project = models.ForeignKey(
+        Project,
+        on_delete=models.CASCADE,
+        related_name="+",
+        db_constraint=False,
+        db_index=False,
+    )
+    key = models.BinaryField(max_length=32)
+
+    class Meta:
+        constraints = [
+            # Lanes look up the lines that they have claimed.
+            models.UniqueConstraint(fields=["project", "key"], name="known_answer_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"known from {self.response_id}"

@@ -24,7 +24,7 @@ from jobs.services.fleet import any_worker_alive
 from jobs.services.limits import claim_live_batch
 from jobs.services.transitions import REASON_MAX, move_batch
 from jobs.services.unanswered import answer_the_rest
-from jobs.states import CANCELLABLE_STATES, LIVE_STATES, BatchState
+from jobs.states import CANCELLABLE_STATES, LIVE_STATES, BatchState, RequestOrder
 
 # How long a lane may take to hand in what it finished before a cancelled batch is settled.
 SETTLE_AFTER_S = 3
@@ -59,9 +59,17 @@ class BatchOrder:
     priority: int = 0
     webhook_url: str = ""
     output_expires_after_s: int | None = None
+    request_order: str = RequestOrder.AUTO
+    # None is as the operator has set it.
+    reuse_answers: bool | None = None
 
     def digest(self) -> bytes:
-        return hashlib.sha256(json.dumps(vars(self), sort_keys=True).encode()).digest()
+        asked = vars(self).copy()
+        # These came later: an order that does not name them is the same as it was before.
+        for name, default in (("request_order", RequestOrder.AUTO), ("reuse_answers", None)):
+            if asked[name] == default:
+                del asked[name]
+        return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).digest()
 
 
 def window_seconds(window: str) -> int:
@@ -113,6 +121,10 @@ def create_batch(
             input_file_public_id=order.input_file_id,
             input_file=stored,
             output_expires_after_s=order.output_expires_after_s,
+            request_order=order.request_order,
+            reuse_answers=(
+                settings.REUSE_ANSWERS if order.reuse_answers is None else order.reuse_answers
+            ),
             created_at=now,
             expires_at=now + timedelta(seconds=window_seconds(order.completion_window)),
             idempotency_key=idempotency_key,

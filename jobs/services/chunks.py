@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from django.conf import settings
 from django.db import connection
 from msgspec import Struct
 
+from jobs.answer_keys import answer_key
 from jobs.services.hot import hot_cursor
 
 # A chunk is what a lane claims at once: small enough that several lanes share a small batch and
@@ -23,19 +25,25 @@ class ClaimedChunk(Struct, frozen=True):
     attempt: int
     batch_id: int
     batch_public_id: str
+    project_id: int
     endpoint: str
     first_position: int
     last_position: int
+    positions: list[int] | None
 
 
 class OpenLine(Struct, frozen=True):
-    """A request that has no response yet; `group_key` is set while it is a suspect."""
+    """A request that has no response yet; `group_key` is set while it is a suspect.
+
+    `key` is that of its answer (see `jobs.answer_keys`), where equal lines may share one.
+    """
 
     request_id: int
     position: int
     custom_id: str
     body: bytes
     group_key: str | None
+    key: bytes | None = None
 
 
 # The batches come in order of priority and age, and of each only as many chunks as are wanted
@@ -64,8 +72,8 @@ SET state = 'claimed', owner_id = %(lane)s, attempt = c.attempt + 1,
     lease_until = clock_timestamp() + make_interval(secs => %(lease)s)
 FROM due, jobs_batch b
 WHERE c.id = due.id AND b.id = c.batch_id
-RETURNING c.id, c.attempt, c.batch_id, b.public_id, b.endpoint, c.first_position, c.last_position,
-    b.priority
+RETURNING c.id, c.attempt, c.batch_id, b.public_id, b.project_id, b.endpoint, c.first_position,
+    c.last_position, c.positions, b.priority
 """
 
 
@@ -82,32 +90,45 @@ def claim_chunks(*, lane_id: int, model_id: int, limit: int) -> list[ClaimedChun
             prepare=False,
         )
         rows = cursor.fetchall()
-    rows.sort(key=lambda row: (-row[7], row[2], row[5]))
-    return [ClaimedChunk(*row[:7]) for row in rows]
+    rows.sort(key=lambda row: (-row[9], row[2], row[6]))
+    return [ClaimedChunk(*row[:9]) for row in rows]
 
 
 _OPEN_LINES = """
-SELECT r.id, r.position, r.custom_id, r.body, s.group_key
+SELECT r.id, r.position, r.custom_id, r.body, s.group_key, r.body_sha256
 FROM jobs_batchrequest r
 LEFT JOIN jobs_suspect s ON s.request_id = r.id
-WHERE r.batch_id = %s AND r.position BETWEEN %s AND %s
+WHERE r.batch_id = %(batch)s AND {within}
   AND NOT EXISTS (SELECT FROM jobs_batchresponse a WHERE a.request_id = r.id)
 ORDER BY r.position
 """
+_IN_FILE_ORDER = _OPEN_LINES.format(within="r.position BETWEEN %(first)s AND %(last)s")
+_NAMED = _OPEN_LINES.format(within="r.position = ANY(%(positions)s)")
 
 
-def read_open_lines(chunk: ClaimedChunk) -> list[OpenLine]:
-    """Return the lines of a chunk that have no response, in the order of the file."""
+def read_open_lines(chunk: ClaimedChunk, *, engine: bytes = b"") -> list[OpenLine]:
+    """Return the lines of a chunk that have no response, in the order in which they are to run.
+
+    They have keys where `engine`, as `engine_digest` gives it, is known.
+    """
+    query = _IN_FILE_ORDER
+    params: dict[str, Any] = {"batch": chunk.batch_id}
+    if chunk.positions is None:
+        params |= {"first": chunk.first_position, "last": chunk.last_position}
+    else:
+        query, params["positions"] = _NAMED, chunk.positions
     with hot_cursor() as cursor:
         # Unprepared: a generic plan made while the response table was empty would walk all of
         # it for each chunk once it has grown.
-        cursor.execute(
-            _OPEN_LINES,
-            (chunk.batch_id, chunk.first_position, chunk.last_position),
-            prepare=False,
-            binary=True,
-        )
-        return [OpenLine(*row) for row in cursor]
+        cursor.execute(query, params, prepare=False, binary=True)
+        lines = [
+            OpenLine(*line, answer_key(engine, digest) if engine and digest else None)
+            for *line, digest in cursor
+        ]
+    if chunk.positions is not None:
+        place = {position: place for place, position in enumerate(chunk.positions)}
+        lines.sort(key=lambda line: place[line.position])
+    return lines
 
 
 def renew_chunks(chunks: Iterable[ClaimedChunk]) -> set[tuple[int, int]]:
@@ -154,14 +175,3 @@ def release_lane(*, lane_id: int) -> None:
             """,
             [lane_id],
         )
-
-
-def claim_lines(
-    *, lane_id: int, model_id: int, limit: int
-) -> list[tuple[ClaimedChunk, list[OpenLine]]]:
-    """Claim up to `limit` chunks and read the lines of each that have no response.
-
-    In one call: each visit to a lane's database thread waits for its busy loop twice.
-    """
-    chunks = claim_chunks(lane_id=lane_id, model_id=model_id, limit=limit)
-    return [(chunk, read_open_lines(chunk)) for chunk in chunks]

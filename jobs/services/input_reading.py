@@ -56,7 +56,7 @@ class Reading:
     models: list[NamedModel]
 
 
-def make_checker(*, endpoint: str) -> LineChecker:
+def make_checker(*, endpoint: str, tells_equals: bool = False) -> LineChecker:
     """Return the checker of a file for `endpoint`, with what is served and allowed now."""
     return LineChecker(
         endpoint=endpoint,
@@ -64,6 +64,7 @@ def make_checker(*, endpoint: str) -> LineChecker:
         max_lines=settings.MAX_LINES,
         max_inputs=settings.MAX_EMBEDDING_INPUTS,
         max_findings=settings.MAX_FINDINGS,
+        tells_equals=tells_equals,
     )
 
 

@@ -130,7 +130,13 @@ def reject_engine(*, lane_id: int, generation: int) -> None:
 
 
 def start_engine(
-    *, lane_id: int, model_id: int, socket: str, version: str, max_num_seqs: int
+    *,
+    lane_id: int,
+    model_id: int,
+    socket: str,
+    version: str,
+    max_num_seqs: int,
+    engine_args: str = "",
 ) -> int:
     """Enter a new engine as starting; return its generation."""
     Lane.objects.filter(pk=lane_id).update(
@@ -141,6 +147,8 @@ def start_engine(
         start_held_back="",
         engine_socket=socket,
         engine_version=version,
+        engine_args=engine_args,
+        engine_revision="",
         engine_max_num_seqs=max_num_seqs,
         engine_started_at=Now(),
         engine_ready_at=None,
@@ -148,8 +156,11 @@ def start_engine(
     return Lane.objects.values_list("generation", flat=True).get(pk=lane_id)
 
 
-def note_engine_ready(*, lane_id: int, generation: int, load_s: float) -> None:
-    """Enter the engine as ready, and forget the failures of its model on this lane."""
+def note_engine_ready(*, lane_id: int, generation: int, load_s: float, revision: str = "") -> None:
+    """Enter the engine as ready, and forget the failures of its model on this lane.
+
+    `revision` is of what it has loaded, empty where that is not known.
+    """
     with transaction.atomic():
         if not set_engine(
             lane_id=lane_id,
@@ -157,6 +168,7 @@ def note_engine_ready(*, lane_id: int, generation: int, load_s: float) -> None:
             engine_state=EngineState.READY,
             engine_error="",
             engine_progress="",
+            engine_revision=revision,
             engine_ready_at=Now(),
         ):
             return

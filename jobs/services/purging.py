@@ -12,6 +12,7 @@ from jobs.models import (
     BatchRequest,
     BatchResponse,
     Chunk,
+    KnownAnswer,
     StoredFile,
     Suspect,
     WebhookAttempt,
@@ -25,11 +26,13 @@ from jobs.services.slices import Pace, Tally, delete_rows
 _LINES: tuple[tuple[type[Model], str], ...] = (
     (BatchRequest, "pk"),
     (BatchResponse, "request"),
+    (KnownAnswer, "response"),
     (Suspect, "request"),
 )
 _PARTS: tuple[tuple[type[Model], str], ...] = (
     (BatchRequest, "batch"),
     (BatchResponse, "batch"),
+    (KnownAnswer, "response__batch"),
     (Suspect, "batch"),
     (Chunk, "batch"),
     (BatchEvent, "batch"),

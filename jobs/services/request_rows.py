@@ -12,9 +12,10 @@ from jobs.jsonl import LineChecker, RequestLine
 from jobs.models import Batch
 from jobs.services.starting import ChunkRanges
 
-_TYPES = ["int8", "int4", "int4", "text", "bytea", "text", "bytea"]
+_TYPES = ["int8", "int4", "int4", "text", "bytea", "text", "bytea", "bytea"]
 _COPY = """
-COPY jobs_batchrequest (batch_id, line, position, custom_id, body, prompt_text, prompt_sha256)
+COPY jobs_batchrequest (
+    batch_id, line, position, custom_id, body, prompt_text, prompt_sha256, body_sha256)
 FROM STDIN (FORMAT BINARY)
 """
 
@@ -43,7 +44,7 @@ def read_requests(file: Lines, checker: LineChecker) -> Iterator[RequestLine]:
 
 def copy_requests(*, batch: Batch, requests: Iterable[RequestLine]) -> ChunkRanges:
     """Copy the lines into the request table, as they come; return how they are cut into chunks."""
-    ranges = ChunkRanges()
+    ranges = ChunkRanges(request_order=batch.request_order)
     with connection.cursor() as cursor, cursor.copy(_COPY) as copy:
         copy.set_types(_TYPES)
         for request in requests:
@@ -56,7 +57,10 @@ def copy_requests(*, batch: Batch, requests: Iterable[RequestLine]) -> ChunkRang
                     request.body,
                     request.prompt_text,
                     request.prompt_sha256,
+                    request.body_sha256,
                 )
             )
-            ranges.add(len(request.body))
+            ranges.add(
+                body_bytes=len(request.body), prompt=request.prompt_text, seed=request.tools_seed
+            )
     return ranges

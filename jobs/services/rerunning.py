@@ -197,6 +197,8 @@ def _create(
                 metadata=part.batch.metadata,
                 priority=order.priority,
                 output_expires_after_s=part.batch.output_expires_after_s,
+                request_order=part.batch.request_order,
+                reuse_answers=part.batch.reuse_answers,
             ),
             idempotency_key=_key(token, part),
             digest=order.digest(part),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import structlog
 from django.db import DatabaseError, DataError, transaction
@@ -13,7 +14,7 @@ from django.utils import timezone
 from msgspec import Struct
 from msgspec.structs import replace
 
-from jobs.answers import Answer, failure
+from jobs.answers import Answer, failure, is_whole
 from jobs.models import Batch, Chunk, Suspect
 from jobs.result_lines import result_line
 from jobs.services.chunks import ClaimedChunk, release_chunks, renew_chunks
@@ -26,13 +27,21 @@ log = structlog.get_logger()
 
 
 class Answered(Struct, frozen=True, kw_only=True):
-    """A request that has its answer."""
+    """A request that has its answer.
+
+    `reused` says that it was computed for an equal line. With `key`, equal lines may have it too.
+    """
 
     request_id: int
     position: int
     custom_id: str
     answer: Answer
     latency_ms: int | None
+    reused: bool = False
+    key: bytes | None = None
+
+
+_Row = TypeVar("_Row", bound=Answered)
 
 
 class Finished(Answered, frozen=True, kw_only=True):
@@ -69,6 +78,7 @@ _COLUMNS = {
     "output_tokens": "int4",
     "reasoning_tokens": "int4",
     "latency_ms": "int4",
+    "reused": "bool",
     "error_code": "text",
     "error_message": "text",
     "lane_id": "int8",
@@ -153,12 +163,14 @@ def _commit(
             if (item.chunk.id, item.chunk.attempt) in result.held
             and item.chunk.batch_id in going_on
         ]
+        inserted: list[Finished] = []
         for batch_id in sorted({item.chunk.batch_id for item in rows}):
-            insert_responses(
+            inserted += insert_responses(
                 lane_id=lane_id,
                 batch=batches[batch_id],
                 rows=[item for item in rows if item.chunk.batch_id == batch_id],
             )
+        note_known_answers(inserted)
         if done:
             Chunk.objects.filter(
                 pk__in=[chunk.id for chunk in done if (chunk.id, chunk.attempt) in result.held]
@@ -202,8 +214,8 @@ def finish_batch(batch: Batch) -> None:
         Suspect.objects.filter(batch=batch).delete()
 
 
-def insert_responses(*, lane_id: int | None, batch: Batch, rows: Sequence[Answered]) -> None:
-    """Insert the rows of one batch and add to its row what was really inserted.
+def insert_responses(*, lane_id: int | None, batch: Batch, rows: Sequence[_Row]) -> list[_Row]:
+    """Insert the rows of one batch and add to its row what was really inserted; return that.
 
     The caller holds the lock of the batch's row.
     """
@@ -230,9 +242,10 @@ def insert_responses(*, lane_id: int | None, batch: Batch, rows: Sequence[Answer
                         answer.output_tokens,
                         answer.reasoning_tokens,
                         item.latency_ms,
+                        item.reused,
                         answer.error_code,
                         answer.error_message,
-                        lane_id,
+                        None if item.reused else lane_id,
                         now,
                     )
                 )
@@ -242,7 +255,7 @@ def insert_responses(*, lane_id: int | None, batch: Batch, rows: Sequence[Answer
     new = [item for item in rows if item.request_id in inserted]
     new = list({item.request_id: item for item in reversed(new)}.values())
     if not new:
-        return
+        return []
     good = [item for item in new if item.answer.ok]
     bad = [item for item in new if not item.answer.ok]
     create_result_files(batch=batch, has_output=bool(good), has_errors=bool(bad))
@@ -253,6 +266,10 @@ def insert_responses(*, lane_id: int | None, batch: Batch, rows: Sequence[Answer
     batch.cached_tokens += sum(item.answer.cached_tokens for item in new)
     batch.output_tokens += sum(item.answer.output_tokens for item in new)
     batch.reasoning_tokens += sum(item.answer.reasoning_tokens for item in new)
+    reused = [item for item in new if item.reused]
+    batch.reused += len(reused)
+    batch.reused_input_tokens += sum(item.answer.input_tokens for item in reused)
+    batch.reused_output_tokens += sum(item.answer.output_tokens for item in reused)
     batch.output_bytes += sum(len(_line(batch, item)) for item in good)
     batch.error_bytes += sum(len(_line(batch, item)) for item in bad)
     Batch.objects.filter(pk=batch.pk).update(
@@ -265,11 +282,41 @@ def insert_responses(*, lane_id: int | None, batch: Batch, rows: Sequence[Answer
         cached_tokens=batch.cached_tokens,
         output_tokens=batch.output_tokens,
         reasoning_tokens=batch.reasoning_tokens,
+        reused=batch.reused,
+        reused_input_tokens=batch.reused_input_tokens,
+        reused_output_tokens=batch.reused_output_tokens,
         output_bytes=batch.output_bytes,
         error_bytes=batch.error_bytes,
         last_response_at=Now(),
         first_response_at=F("first_response_at") if batch.first_response_at else Now(),
     )
+    return new
+
+
+_KNOWN = """
+INSERT INTO jobs_knownanswer (project_id, key, response_id)
+SELECT * FROM unnest(%s::int8[], %s::bytea[], %s::int8[])
+ON CONFLICT DO NOTHING
+"""
+
+
+def note_known_answers(rows: Sequence[Finished]) -> None:
+    """Note which of the rows just inserted hold the answers to equal lines."""
+    found = {
+        (item.chunk.project_id, item.key): item.request_id
+        for item in reversed(rows)
+        if item.key is not None and is_whole(item.answer)
+    }
+    if not found:
+        return
+    # In one order for everybody: two lanes that note the same answers wait for each other.
+    keys = sorted(found)
+    with hot_cursor() as cursor:
+        cursor.execute(
+            _KNOWN,
+            ([project for project, _ in keys], [k for _, k in keys], [found[k] for k in keys]),
+            binary=True,
+        )
 
 
 def _line(batch: Batch, item: Answered) -> bytes:

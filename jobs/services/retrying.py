@@ -98,7 +98,8 @@ def retry_batch(
         # It has just been made here, so that nobody can have moved it.
         start_batch(
             batch=made,
-            ranges=ranges,
+            chunks=ranges.finish(),
+            total=ranges.total,
             model=model,
             model_name=old.model_name,
             estimated_tokens=tokens,
@@ -163,6 +164,8 @@ def _create(
         input_file_public_id=old.input_file_public_id,
         input_file_id=old.input_file_id,
         output_expires_after_s=old.output_expires_after_s,
+        request_order=old.request_order,
+        reuse_answers=old.reuse_answers,
         created_at=now,
         expires_at=now + timedelta(seconds=window_seconds(old.completion_window)),
         idempotency_key=idempotency_key,
@@ -178,23 +181,26 @@ def _create(
 # input file.
 _COPY_LINES = """
 INSERT INTO jobs_batchrequest (
-    batch_id, line, position, custom_id, body, prompt_text, prompt_sha256)
+    batch_id, line, position, custom_id, body, prompt_text, prompt_sha256, body_sha256)
 SELECT %s, r.line, row_number() OVER (ORDER BY r.position) - 1, r.custom_id, r.body,
-    r.prompt_text, r.prompt_sha256
+    r.prompt_text, r.prompt_sha256, r.body_sha256
 FROM jobs_batchrequest r
 WHERE r.batch_id = %s
   AND NOT EXISTS (SELECT FROM jobs_batchresponse a WHERE a.request_id = r.id AND a.ok)
 """
-_SIZES = """
-SELECT octet_length(body) FROM jobs_batchrequest WHERE batch_id = %s ORDER BY position
+_PROMPTS = """
+SELECT octet_length(body), prompt_text FROM jobs_batchrequest WHERE batch_id = %s
+ORDER BY position
 """
 
 
 def _copy_lines(old: Batch, made: Batch) -> ChunkRanges:
-    ranges = ChunkRanges()
+    ranges = ChunkRanges(request_order=made.request_order)
     with connection.cursor() as cursor:
         cursor.execute(_COPY_LINES, [made.pk, old.pk])
-        cursor.execute(_SIZES, [made.pk])
-        for (size,) in cursor:
-            ranges.add(size)
+    # From the server as they are read: the prompts are most of what the lines are.
+    with connection.chunked_cursor() as cursor:
+        cursor.execute(_PROMPTS, [made.pk])
+        for size, prompt in cursor:
+            ranges.add(body_bytes=size, prompt=prompt)
     return ranges

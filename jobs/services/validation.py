@@ -43,7 +43,7 @@ def validate_batch(*, batch_id: int) -> None:
     if stored is None or stored.purpose != "batch":
         fail_batch(batch=batch, findings=[_file_finding(batch, stored)])
         return
-    checker = make_checker(endpoint=batch.endpoint)
+    checker = make_checker(endpoint=batch.endpoint, tells_equals=batch.reuse_answers)
     try:
         file = open_bytes(stored.paths)
     except FileNotFoundError:
@@ -71,6 +71,7 @@ def _make_rows(batch: Batch, file: IO[bytes], checker: LineChecker) -> None:
     ranges = copy_requests(batch=batch, requests=read_requests(file, checker))
     if checker.finish():
         raise _Rejected
+    chunks = ranges.finish()
     model = find_model(checker.model or "")
     if model is None:  # Switched off since the names were read.
         checker.add(
@@ -87,7 +88,8 @@ def _make_rows(batch: Batch, file: IO[bytes], checker: LineChecker) -> None:
         raise _Rejected from error
     if not start_batch(
         batch=batch,
-        ranges=ranges,
+        chunks=chunks,
+        total=checker.total,
         model=model,
         model_name=checker.model or "",
         estimated_tokens=checker.estimated_tokens,

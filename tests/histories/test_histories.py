@@ -27,7 +27,7 @@ from jobs.answers import failure, read_answer
 from jobs.models import Batch, BatchResponse, Chunk, Project, ServedModel
 from jobs.services import lanes
 from jobs.services.batches import BatchOrder, CannotCancel, cancel_batch, create_batch
-from jobs.services.chunks import ClaimedChunk, OpenLine, claim_lines, release_chunks
+from jobs.services.chunks import ClaimedChunk, OpenLine, release_chunks
 from jobs.services.deleting import StillLive, delete_batch
 from jobs.services.files import create_file
 from jobs.services.fleet import LaneSpec, register_worker
@@ -35,6 +35,7 @@ from jobs.services.pausing import CannotPause, pause_batch, resume_batch
 from jobs.services.projects import get_project
 from jobs.services.responses import Finished, commit_responses
 from jobs.services.retrying import CannotRetry, RetryRefused, retry_batch
+from jobs.services.reusing import claim_lines
 from jobs.services.suspects import InFlight, note_engine_death
 from jobs.services.webhooks import announce_events
 from jobs.states import BatchState, LaneKind
