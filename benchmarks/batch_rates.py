@@ -52,12 +52,13 @@ def _rates(batch: Batch, uses: Sequence[LaneUse]) -> BatchRates:
     if batch.imported_at is not None or first is None or last is None or last <= first:
         return BatchRates(**known)
     seconds = (last - first).total_seconds()
-    output = batch.output_tokens / seconds
+    # Answers that were known already were computed by no lane.
+    output = (batch.output_tokens - batch.reused_output_tokens) / seconds
     return BatchRates(
         **known,
         seconds=seconds,
-        requests=batch.answered / seconds,
-        input_tokens=batch.input_tokens / seconds,
+        requests=(batch.answered - batch.reused) / seconds,
+        input_tokens=(batch.input_tokens - batch.reused_input_tokens) / seconds,
         output_tokens=output,
         output_tokens_per_gpu=output / len(gpus) if gpus else None,
     )
