@@ -34,7 +34,7 @@ class Standing:
 
 
 def standings(runs: Sequence[Run]) -> dict[int, Standing]:
-    """Return how completed runs stand, by their primary keys; those without a baseline are left out.
+    """Return how completed runs stand, by their primary keys; without a baseline left out.
 
     The number of queries does not grow with the number of runs.
     """

@@ -17,22 +17,21 @@ def signed_percent(change: float | None) -> str:
     if change is None or isinstance(change, str):
         return DASH
     percent = change * 100
-    digits = 0 if abs(percent) >= 10 else 1
-    text = f"{abs(percent):,.{digits}f}"
-    sign = "" if not float(text.replace(",", "")) else "−" if percent < 0 else "+"
-    return f"{sign}{text} %"
+    size = round(abs(percent), 1)
+    if not size:
+        return "0 %"
+    return f"{'−' if percent < 0 else '+'}{size:,.{0 if size >= 10 else 1}f} %"
 
 
 @register.filter
 def as_percent(share: float | str | None) -> str:
-    """Write a share of 1: 97.5 %; 100 % is all, and 0 % none."""
+    """Write a share of 1: 97.5 %, 80 %; 100 % is all, and 0 % none."""
     if share is None or isinstance(share, str):
         return DASH
     percent = share * 100
     if 0 < percent < 100:
         percent = min(max(percent, 0.1), 99.9)
-        return f"{percent:.1f} %"
-    return f"{percent:.0f} %"
+    return f"{round(percent, 1):g} %"
 
 
 @register.filter

@@ -12,7 +12,7 @@ from django.views.decorators.http import require_GET
 from benchmarks.comparing import compare
 from benchmarks.fingerprints import hardware_of
 from benchmarks.interval_bars import lay_out_intervals
-from benchmarks.models import Run, RunState
+from benchmarks.models import Run, RunKind, RunState
 from benchmarks.views.access import visible_runs
 from benchmarks.views.run_shown import VERDICTS
 
@@ -75,7 +75,16 @@ def _to_choose(user: Any, found: list[Run]) -> dict[str, Any]:
     runs = visible_runs(user).filter(state=RunState.COMPLETED)
     if len(found) == 1 and found[0].workload_id:
         runs = runs.filter(workload=found[0].workload_id)
-    choices = list(runs.order_by("-pk")[:CHOICES_MAX])
-    second = found[0].pk if found else next((one.pk for one in choices), None)
-    first = next((one.pk for one in choices if one.pk != second), None)
-    return {"choices": choices, "first": first, "second": second}
+    choices = list(runs.exclude(kind=RunKind.IMPORTED).order_by("-pk")[:CHOICES_MAX])
+    after = found[0] if found else next(iter(choices), None)
+    if after is None:
+        return {"choices": []}
+    like = [one for one in choices if (one.workload_id, one.model_name) == _like(after)]
+    older = [one for one in like if one.pk < after.pk]
+    newer = [one for one in like if one.pk > after.pk]
+    pair = (older[0], after) if older else (after, newer[0]) if newer else (after, after)
+    return {"choices": choices, "first": pair[0].pk, "second": pair[1].pk}
+
+
+def _like(run: Run) -> tuple[int | None, str]:
+    return run.workload_id, run.model_name

@@ -16,7 +16,7 @@ from benchmarks.models import Run, Workload
 from benchmarks.services.runs import REPEATS_MAX, CannotRun, create_run
 from benchmarks.services.workloads import InvalidWorkload, find_workload
 from benchmarks.views.access import visible_runs
-from benchmarks.views.run_form import DEFAULT_REPEATS, RunForm
+from benchmarks.views.run_form import CHECKS, DEFAULT_REPEATS, RunForm
 from benchmarks.workloads import SHIPPED
 from jobs.models import Project, ServedModel
 from jobs.services.fleet import any_worker_alive
@@ -129,6 +129,7 @@ def _show(
         "several": len(projects) > 1,
         "models": models,
         "given": given,
+        "has_checks": any(given.get(name) for name in CHECKS),
         "problems": problems,
         "repeats_max": REPEATS_MAX,
         "no_worker": not any_worker_alive(),

@@ -16,6 +16,8 @@ from benchmarks.workloads import SHIPPED
 _TEXT_MAX = 10_000
 _PRICE_DIGITS = 10
 DEFAULT_REPEATS = 5
+# Fields that say what answers are checked for.
+CHECKS = ("json", "gold", "contains", "regex", "exact", "json_schema")
 
 
 class RunForm(forms.Form):
