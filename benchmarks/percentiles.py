@@ -17,7 +17,8 @@ def bucket_figures(
     Both readings are `{"buckets": [[upper bound, count up to it], ...], "sum", "count"}` in
     seconds, cumulative since the engine started; the bound of the last bucket is null. The mean
     is exact. A percentile is interpolated within its bucket, as Prometheus does it, and left out
-    where it lies in the last, which has no end.
+    where it lies in the last, which has no end. None too where the second reading is not of the
+    same engine, so that it has counted less.
     """
     if after is None:
         return None
@@ -27,6 +28,8 @@ def bucket_figures(
         return None
     counted = dict(earlier["buckets"])
     gained = [(bound, upto - counted.get(bound, 0.0)) for bound, upto in after["buckets"]]
+    if any(upto < below for (_, below), (_, upto) in pairwise([(0.0, 0.0), *gained])):
+        return None
     found = {"mean": (after["sum"] - earlier["sum"]) / count * 1_000}
     for name, share in _SHARES.items():
         seconds = _at(gained, share * count)
@@ -42,6 +45,5 @@ def _at(gained: Sequence[tuple[float | None, float]], rank: float) -> float | No
             continue
         if high is None or low is None:
             return None
-        inside = upto - below
-        return low + (high - low) * ((rank - below) / inside if inside else 1.0)
+        return low + (high - low) * (rank - below) / (upto - below)
     return None
