@@ -146,38 +146,39 @@ def _engine_latencies(
     batch: Batch, uses: Sequence[LaneUse], found: dict[str, Any]
 ) -> dict[str, Any]:
     """Return what the engines' histograms say of the batch, and note how far they are its own."""
-    if not uses or any(use.before is None or use.after is None for use in uses):
+    read = [(use.before, use.after) for use in uses if use.before and use.after]
+    if not read or len(read) < len(uses):
         return {}
-    made = _gained(uses, "generation_tokens")
     own = batch.output_tokens or batch.input_tokens
-    counted = made if batch.output_tokens else _gained(uses, "prompt_tokens")
+    counted = _gained(read, "generation_tokens" if batch.output_tokens else "prompt_tokens")
     if not own or not counted:
         return {}
     found["engine_covers"] = own / counted
     if not COVERED[0] <= found["engine_covers"] <= COVERED[1]:
         return {}
-    asked = _gained(uses, "prefix_cache_queries")
+    asked = _gained(read, "prefix_cache_queries")
     if asked:
-        found["prefix_cache_hit_rate"] = _gained(uses, "prefix_cache_hits") / asked
-    if len(uses) > 1:
-        # Percentiles of several engines cannot be joined from differences of each alone.
+        found["prefix_cache_hit_rate"] = _gained(read, "prefix_cache_hits") / asked
+    if len(read) > 1:
+        # Percentiles of several engines cannot be joined from those of each.
         return {}
-    use = uses[0]
+    before, after = read[0]
     latencies = {}
     for name, histogram in HISTOGRAMS.items():
         figures = bucket_figures(
-            use.before["histograms"].get(histogram), use.after["histograms"].get(histogram)
+            before["histograms"].get(histogram), after["histograms"].get(histogram)
         )
         if figures is not None:
             latencies[name] = figures
     return latencies
 
 
-def _gained(uses: Sequence[LaneUse], name: str) -> float:
-    return sum(
-        float(use.after["counters"].get(name, 0)) - float(use.before["counters"].get(name, 0))
-        for use in uses
+def _gained(read: Sequence[tuple[dict[str, Any], dict[str, Any]]], name: str) -> float:
+    """Return by how much a counter grew, of all engines together."""
+    gained: float = sum(
+        after["counters"].get(name, 0) - before["counters"].get(name, 0) for before, after in read
     )
+    return gained
 
 
 def _gpus(uses: Sequence[LaneUse]) -> int:

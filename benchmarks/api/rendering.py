@@ -143,7 +143,9 @@ def csv_of(rows: Iterable[dict[str, Any]]) -> Iterator[bytes]:
     yield line.getvalue().encode()
 
 
-def row_of(run: Run, figures: dict[str, Any], *, repeat: int | None = None) -> dict[str, Any]:
+def row_of(
+    run: Run, figures: dict[str, Any] | None, *, repeat: int | None = None
+) -> dict[str, Any]:
     """Return a run, or one of its repeats, as a row of the table."""
     mark = run.fingerprint
     workload = run.workload
@@ -163,7 +165,7 @@ def row_of(run: Run, figures: dict[str, Any], *, repeat: int | None = None) -> d
         "vbatch": mark.get("vbatch"),
         "engine_args": mark.get("engine_args"),
         "model_revision": mark.get("revision"),
-        **flat(figures),
+        **flat(figures or {}),
     }
 
 

@@ -14,6 +14,7 @@ from rest_framework.response import Response
 from benchmarks.api.rendering import csv_of, render_batch, render_run, row_of
 from benchmarks.measured import fingerprint_of, measure_batch
 from benchmarks.models import Run, RunKind, RunState
+from benchmarks.planning import plan
 from benchmarks.services.imports import BYTES_MAX, import_results
 from benchmarks.services.runs import REPEATS_MAX, CannotRun, cancel_run, create_run
 from benchmarks.services.workloads import InvalidWorkload, find_workload
@@ -120,7 +121,7 @@ class RunView(BenchmarkView):
         parts = list(run.parts.order_by("repeat"))
         if not wants_csv:
             return Response(render_run(run, parts))
-        rows = [row_of(run, part.figures, repeat=part.repeat) for part in parts if part.figures]
+        rows = [row_of(run, part.figures, repeat=part.repeat) for part in parts if part.repeat]
         return _table([*rows, row_of(run, run.figures)])
 
     def _batch(self, batch_id: str) -> dict[str, Any]:
@@ -133,6 +134,30 @@ class RunView(BenchmarkView):
                 code="not_ended",
             )
         return render_batch(batch, measure_batch(batch), fingerprint_of(batch))
+
+
+class PlanView(BenchmarkView):
+    def get(self, request: Request, run_id: str) -> Response:
+        query = self.query()
+        query.refuse_unknown(("requests", "factor"))
+        run = self.run(run_id)
+        requests = query.integer("requests", low=1, high=10**12, required=True) or 0
+        factor = query.integer("factor", low=1, high=100_000)
+        found = plan(run.figures, requests=requests, factor=factor or 1)
+        if found is None:
+            raise conflict("This run has no rate to plan with.", code="not_measured")
+        return Response(
+            {
+                "object": "benchmark.plan",
+                "estimate": True,
+                "rests_on": run.public_id,
+                "requests": found.requests,
+                "factor": found.factor,
+                "seconds": found.seconds,
+                "gpu_seconds": found.gpu_seconds,
+                "cost": found.cost,
+            }
+        )
 
 
 class CancelView(BenchmarkView):

@@ -21,5 +21,6 @@ urlpatterns = [
         compare.CompareView.as_view(),
         name="api-benchmark-compare",
     ),
+    path("benchmarks/<str:run_id>/plan", runs.PlanView.as_view(), name="api-benchmark-plan"),
     path("workloads", workloads.WorkloadsView.as_view(), name="api-workloads"),
 ]

@@ -18,7 +18,7 @@ from benchmarks.measured import fingerprint_of, measure_batch
 from benchmarks.models import Run, RunKind, RunPart, RunState, Workload
 from benchmarks.models.runs import LIVE
 from benchmarks.services.scoring import check_checks, score_run
-from benchmarks.services.workloads import InvalidWorkload, create_input
+from benchmarks.services.workloads import InvalidWorkload, create_input, shipped_checks
 from benchmarks.summary import medians
 from jobs.models import Batch, Project
 from jobs.services.audit import current_actor, note_deed
@@ -55,7 +55,10 @@ def create_run(
     price_per_gpu_hour: Decimal | None = None,
     note: str = "",
 ) -> Run:
-    """Make a run and ring for it; raises CannotRun."""
+    """Make a run and ring for it; raises CannotRun.
+
+    Without `checks` the answers are checked for what the workload asks of them, if anything.
+    """
     model = find_model(model_name)
     if model is None:
         raise CannotRun(
@@ -76,7 +79,7 @@ def create_run(
             model_name=model_name,
             model=model,
             repeats=repeats,
-            checks=[dict(check) for check in checks],
+            checks=[dict(check) for check in checks or shipped_checks(workload)],
             price_per_gpu_hour=price_per_gpu_hour,
             note=note[:500],
             created_by_name=current_actor().words[:200],
@@ -102,7 +105,7 @@ def cancel_run(*, run: Run) -> bool:
         if not _end(run, RunState.CANCELLED):
             return False
         note_deed(action="benchmark.cancel", target=run.public_id, project_id=run.project_id)
-    for part in run.parts.filter(batch__isnull=False, figures=None).select_related("batch"):
+    for part in run.parts.filter(batch__isnull=False, measured_at=None).select_related("batch"):
         assert part.batch is not None
         if part.batch.is_live:
             try:

@@ -38,7 +38,7 @@ def score_run(run: Run, batch: Batch | None) -> list[dict[str, Any]]:
     if batch is None:
         return []
     made = [make_check(check) for check in run.checks]
-    found = [
+    found: list[dict[str, Any]] = [
         {"check": one.kind, "words": one.words, "scored": 0, "passed": 0, "examples": []}
         for one in made
     ]

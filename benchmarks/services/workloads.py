@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -83,15 +82,15 @@ def create_workload(*, project: Project, name: str, batch: Batch) -> Workload:
         )
     if not batch.requests.exists():
         raise InvalidWorkload("This batch has no lines: its input was not accepted.")
-    digest = hashlib.sha256()
-
-    def lines() -> Iterator[bytes]:
-        rows = batch.requests.order_by("position").values_list("custom_id", "body")
-        for custom_id, body in rows.iterator(chunk_size=_SLICE):
-            digest.update(hashlib.sha256(_asked(bytes(body))).digest())
-            yield _line(custom_id, batch.endpoint, bytes(body))
-
-    stored = _store(project, f"{name}.jsonl", lines())
+    rows = batch.requests.order_by("position").values_list("custom_id", "body")
+    # Twice over the rows: neither the lines nor their digest need memory for all of them.
+    asked = ({"body": json.loads(bytes(body))} for _, body in rows.iterator(chunk_size=_SLICE))
+    digest = bytes.fromhex(workload_hash(asked))
+    lines = (
+        _line(custom_id, batch.endpoint, bytes(body))
+        for custom_id, body in rows.iterator(chunk_size=_SLICE)
+    )
+    stored = _store(project, f"{name}.jsonl", lines)
     try:
         with transaction.atomic():
             # Kept until somebody deletes it: a workload is there to be run again.
@@ -101,7 +100,7 @@ def create_workload(*, project: Project, name: str, batch: Batch) -> Workload:
                 name=name,
                 endpoint=batch.endpoint,
                 requests=batch.total,
-                sha256=digest.digest(),
+                sha256=digest,
                 source_batch=batch,
                 input_file=stored,
             )
@@ -118,6 +117,11 @@ def create_workload(*, project: Project, name: str, batch: Batch) -> Workload:
             f"There is a workload '{name}' with {batch.total:,} requests already."
         ) from error
     return made
+
+
+def shipped_checks(workload: Workload) -> Sequence[Mapping[str, Any]]:
+    """Return what the answers of a shipped workload are good for, as checks."""
+    return SHIPPED[workload.name].checks if workload.is_shipped else ()
 
 
 def create_input(
@@ -176,8 +180,3 @@ def _line(custom_id: str, endpoint: str, body: bytes) -> bytes:
         "body": msgspec.Raw(body.replace(b"\r", b" ").replace(b"\n", b" ")),
     }
     return msgspec.json.encode(envelope) + b"\n"
-
-
-def _asked(body: bytes) -> bytes:
-    """Return a body less what is no part of the workload, as it stands."""
-    return change_body(body, BodyChange(parameters={SALT: b"null", "model": b"null"}), endpoint="")

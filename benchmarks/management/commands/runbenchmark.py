@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
+import shutil
+from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
@@ -85,10 +88,9 @@ class Command(ActingCommand):
             raise CommandError("The run was cancelled.", returncode=130) from interrupt
         if run.state != RunState.COMPLETED:
             raise CommandError(f"The run is {run.state}. {run.error}", returncode=NOT_DONE)
-        console = Console(file=self.stdout._out, soft_wrap=True)
-        show_run(run, console)
+        self._print(lambda console: show_run(run, console))
         _write(run, options)
-        self._judge(run, baseline or baseline_of(run), named=baseline is not None, console=console)
+        self._judge(run, baseline or baseline_of(run))
         if options["pin"]:
             pin_baseline(run=run)
             self.stdout.write("Later runs of this workload and model are held against this one.")
@@ -110,11 +112,16 @@ class Command(ActingCommand):
         except (InvalidWorkload, CannotRun) as error:
             raise CommandError(str(error), returncode=NOT_DONE) from error
 
-    def _judge(self, run: Run, baseline: Run | None, *, named: bool, console: Console) -> None:
+    def _print(self, show: Callable[[Console], None]) -> None:
+        text = io.StringIO()
+        show(Console(file=text, width=shutil.get_terminal_size().columns))
+        self.stdout.write(text.getvalue(), ending="")
+
+    def _judge(self, run: Run, baseline: Run | None) -> None:
         if baseline is None or baseline.pk == run.pk:
             return
         found = compare(baseline, run)
-        show_comparison(found, baseline, console)
+        self._print(lambda console: show_comparison(found, baseline, console))
         if found.unlike or found.verdict in ("", "too few"):
             why = "They are too few repeats for a verdict." if not found.unlike else ""
             raise CommandError(f"There is no verdict. {why}".strip(), returncode=NOT_DONE)
@@ -166,5 +173,5 @@ def _write(run: Run, options: dict[str, Any]) -> None:
     if options["json"]:
         options["json"].write_text(json.dumps(render_run(run, parts), indent=2) + "\n")
     if options["csv"]:
-        rows = [row_of(run, part.figures, repeat=part.repeat) for part in parts if part.figures]
+        rows = [row_of(run, part.figures, repeat=part.repeat) for part in parts if part.repeat]
         options["csv"].write_bytes(b"".join(csv_of([*rows, row_of(run, run.figures)])))

@@ -1,0 +1,142 @@
+"""Runs: one ordinary batch after the other, measured, scored, held against a baseline."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from benchmarks.models import Run, RunPart
+from benchmarks.services import runs
+from benchmarks.services.runs import cancel_run, create_run
+from benchmarks.services.workloads import enter_shipped
+from jobs.models import Batch
+
+pytestmark = pytest.mark.django_db
+
+
+def _make(project, *, requests: int = 20, **fields) -> Run:
+    workload = enter_shipped(project=project, name="short-chat", requests=requests)
+    return create_run(project=project, workload=workload, model_name="small", **fields)
+
+
+def test_a_run_is_warmed_up_and_its_repeats_are_measured_one_after_the_other(ours, finish):
+    run = finish(_make(ours, repeats=3), 1_000, 1_000, 2_000, 3_000)
+    assert run.state == "completed", run.error
+    parts = list(run.parts.order_by("repeat"))
+    assert [part.batch.total for part in parts] == [8, 20, 20, 20]
+    rates = [round(part.figures["steady"]["output_tokens_per_s"]) for part in parts[1:]]
+    assert rates == [1_000, 2_000, 3_000]
+    assert round(run.figures["steady"]["output_tokens_per_s"]) == 2_000, "the median"
+    assert run.figures["latency_ms"]["e2el"]["p99"] == 200
+    assert (run.figures["engine_covers"], run.figures["success_rate"]) == (1.0, 1.0)
+    assert (run.fingerprint["cpu"], run.fingerprint["model"]) == ("Test CPU", "small")
+
+
+def test_its_batches_are_ordinary_ones_that_know_nothing_of_each_other(ours, finish):
+    finish(_make(ours, repeats=2))
+    one, other = Batch.objects.filter(metadata__repeat__in=["1", "2"]).order_by("pk")
+    assert (one.metadata["benchmark"], one.reuse_answers) == (Run.objects.get().public_id, False)
+
+    def bodies(batch):
+        rows = batch.requests.order_by("position").values_list("body", flat=True)
+        return [json.loads(bytes(body)) for body in rows]
+
+    for first, second in zip(bodies(one), bodies(other), strict=True):
+        assert first.pop("cache_salt") != second.pop("cache_salt"), "the prefix cache is its own"
+        assert first == second and first["model"] == "small"
+
+
+def test_one_run_is_at_work_at_a_time(ours, lane):
+    first, second = _make(ours), _make(ours)
+    runs.go_on()
+    runs.go_on()
+    assert not RunPart.objects.filter(run=second, batch__isnull=False).exists()
+    assert not runs.anything_to_do(), "its batch is at work"
+    cancel_run(run=first)
+    runs.go_on()
+    assert RunPart.objects.get(run=second, repeat=0).batch is not None
+
+
+def test_going_on_twice_makes_one_batch(ours, lane):
+    run = _make(ours)
+    runs.go_on()
+    part = run.parts.get(repeat=0)
+    part.batch = None
+    RunPart.objects.filter(pk=part.pk).update(batch=None, batch_public_id="")
+    runs.go_on()
+    assert Batch.objects.count() == 1
+    assert run.parts.get(repeat=0).batch == Batch.objects.get()
+
+
+def test_a_cancelled_run_takes_its_batch_along_and_stays_cancelled(ours, lane):
+    run = _make(ours)
+    runs.go_on()
+    assert cancel_run(run=run) and not cancel_run(run=run)
+    assert Batch.objects.get().state in ("cancelling", "cancelled")
+    runs.go_on()
+    run.refresh_from_db()
+    assert (run.state, run.parts.filter(batch__isnull=False).count()) == ("cancelled", 1)
+
+
+def test_a_run_whose_batch_ends_otherwise_says_so(ours, lane):
+    run = _make(ours)
+    runs.go_on()
+    batch = Batch.objects.get()
+    Batch.objects.update(state="failed", findings=[{"message": "It broke."}])
+    runs.go_on()
+    run.refresh_from_db()
+    assert (run.state, run.error) == ("failed", f"The batch {batch.public_id} is failed. It broke.")
+
+
+def test_a_run_whose_batch_is_deleted_says_so(ours, lane):
+    run = _make(ours)
+    runs.go_on()
+    RunPart.objects.update(batch=None)
+    runs.go_on()
+    run.refresh_from_db()
+    assert run.state == "failed" and "was deleted" in run.error
+
+
+def test_a_fault_ends_the_run_and_the_next_one_begins(ours, lane, monkeypatch):
+    broken, next_one = _make(ours), _make(ours)
+    real = runs.create_input
+
+    def create_input(**wanted):
+        if not RunPart.objects.filter(run=broken, run__state="failed").exists():
+            raise ZeroDivisionError("a fault of ours")
+        return real(**wanted)
+
+    monkeypatch.setattr(runs, "create_input", create_input)
+    runs.go_on()
+    broken.refresh_from_db()
+    assert (broken.state, broken.error) == ("failed", "ZeroDivisionError: a fault of ours")
+    assert next_one.parts.get(repeat=0).batch is not None
+
+
+def test_answers_are_scored_and_a_price_makes_costs(ours, finish):
+    checks = [{"kind": "json"}]
+    run = finish(_make(ours, checks=checks, price_per_gpu_hour=36), text="no JSON")
+    (score,) = run.scores
+    assert (score["scored"], score["passed"], score["share"]) == (20, 0, 0)
+    assert score["examples"] == [0, 1, 2, 3, 4]
+    seconds = run.figures["duration_s"]
+    assert run.figures["cost"] == pytest.approx(36 * seconds / 3_600)
+    assert run.figures["cost_per_million_output_tokens"] == pytest.approx(
+        run.figures["cost"] / 2_000 * 1e6
+    )
+
+
+def test_a_workload_of_a_batch_outlives_it(ours, finish, http):
+    from benchmarks.services.workloads import create_workload
+    from benchmarks.workloads import workload_hash
+
+    finish(_make(ours))
+    batch = Batch.objects.get(metadata__repeat="1")
+    own = create_workload(project=ours, name="mine", batch=batch)
+    shipped = enter_shipped(project=ours, name="short-chat", requests=20)
+    assert bytes(own.sha256) == bytes(shipped.sha256), "the same requests are the same workload"
+    assert workload_hash([]) != bytes(own.sha256).hex()
+    batch.delete()
+    run = create_run(project=ours, workload=own, model_name="small")
+    assert finish(run).state == "completed"
