@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from benchmarks.fingerprints import hardware_of
 from jobs.models import Batch
@@ -42,20 +43,20 @@ def _rates(batch: Batch, uses: Sequence[LaneUse]) -> BatchRates:
     marks = {(use.lane_id, use.fingerprint.get("lane")): use.fingerprint for use in uses}
     gpus = [gpu for mark in marks.values() for gpu in mark.get("gpus", [])]
     vllm = dict.fromkeys(mark.get("vllm") or "" for mark in marks.values())
-    one = next(iter(marks.values()), {})
-    known = {
-        "hardware": hardware_of({**one, "gpus": gpus}),
-        "vllm": ", ".join(version for version in vllm if version),
-        "shared": any(use.shared for use in uses),
-    }
+    one: dict[str, Any] = next(iter(marks.values()), {})
+    known = BatchRates(
+        hardware=hardware_of({**one, "gpus": gpus}),
+        vllm=", ".join(version for version in vllm if version),
+        shared=any(use.shared for use in uses),
+    )
     first, last = batch.first_response_at, batch.last_response_at
     if batch.imported_at is not None or first is None or last is None or last <= first:
-        return BatchRates(**known)
+        return known
     seconds = (last - first).total_seconds()
     # Answers that were known already were computed by no lane.
     output = (batch.output_tokens - batch.reused_output_tokens) / seconds
-    return BatchRates(
-        **known,
+    return replace(
+        known,
         seconds=seconds,
         requests=(batch.answered - batch.reused) / seconds,
         input_tokens=(batch.input_tokens - batch.reused_input_tokens) / seconds,

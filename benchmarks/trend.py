@@ -124,7 +124,8 @@ def lay_out_trend(runs: Sequence[Run]) -> Trend | None:
 
 def _between(points: Sequence[Point]) -> tuple[list[Line], list[Mark]]:
     """Join each point with the last of its model, and tell what changed between the two."""
-    lines, marks = [], []
+    lines: list[Line] = []
+    marks: list[Mark] = []
     last: dict[str, Point] = {}
     for point in points:
         before = last.get(point.run.model_name)

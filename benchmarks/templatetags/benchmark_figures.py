@@ -43,6 +43,11 @@ def milliseconds(value: float | str | None) -> str:
 
 
 @register.filter
+def hours(seconds: float) -> float:
+    return seconds / 3_600
+
+
+@register.filter
 def item(found: dict[str, Any], name: str) -> Any:
     """Return what a dictionary has under a name that is not known before."""
     return found.get(name)

@@ -13,17 +13,22 @@ from benchmarks.comparing import compare
 from benchmarks.fingerprints import drivers_of, hardware_of
 from benchmarks.interval_bars import lay_out_intervals
 from benchmarks.models import Run, RunKind, RunState
+from benchmarks.planning import plan
 from benchmarks.run_figures import latencies_of, phases_of, repeats_beside, scores_with_examples
 from benchmarks.services.baselines import baseline_of
 from benchmarks.views.access import access_run, may_start
 from benchmarks.views.run_shown import VERDICTS, show_runs
+from curation.views.form_values import read_number
 from jobs.views.live import live_fragment
+
+FACTOR_MAX = 100_000
 
 
 @require_GET
 @login_required
 def run(request: HttpRequest, public_id: str) -> HttpResponse:
-    context = _context(request, access_run(request.user, public_id))
+    found = access_run(request.user, public_id)
+    context = {**_context(request, found), **_plan(request, found)}
     return render(request, "benchmarks/run.html", context)
 
 
@@ -65,3 +70,17 @@ def _context(request: HttpRequest, found: Run) -> dict[str, Any]:
             "verdict_badges": VERDICTS,
         }
     return context
+
+
+def _plan(request: HttpRequest, found: Run) -> dict[str, Any]:
+    """Return what more requests like those of the run would take: `?requests=` and `&factor=`."""
+    requests = read_number(request.GET.get("requests", ""))
+    factor = read_number(request.GET.get("factor", "")) or 1
+    return {
+        "can_plan": found.state == RunState.COMPLETED and plan(found.figures, requests=1),
+        "requests": requests,
+        "factor": min(factor, FACTOR_MAX),
+        "plan": plan(found.figures, requests=requests, factor=min(factor, FACTOR_MAX))
+        if requests
+        else None,
+    }

@@ -47,13 +47,11 @@ class RunFilters:
             field.name: query.get(field.name, "").replace("\0", "")[:NAME_MAX]
             for field in fields(cls)
         }
-        known = {"state": STATES, "kind": KINDS}
-        return cls(
-            **{
-                name: value if value in known.get(name, (value,)) else ""
-                for name, value in named.items()
-            }
-        )
+        if named["state"] not in STATES:
+            named["state"] = ""
+        if named["kind"] not in KINDS:
+            named["kind"] = ""
+        return cls(**named)
 
     @property
     def narrows(self) -> bool:
