@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib.auth.decorators import login_required
+from django.db.models import prefetch_related_objects
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
@@ -15,7 +16,6 @@ from benchmarks.interval_bars import lay_out_intervals
 from benchmarks.models import Run, RunKind, RunState
 from benchmarks.planning import plan
 from benchmarks.run_figures import latencies_of, phases_of, repeats_beside, scores_with_examples
-from benchmarks.services.baselines import baseline_of
 from benchmarks.views.access import access_run, may_start
 from benchmarks.views.run_shown import VERDICTS, show_runs
 from curation.views.form_values import read_number
@@ -40,13 +40,15 @@ def run_live(request: HttpRequest, public_id: str) -> HttpResponse:
 
 
 def _context(request: HttpRequest, found: Run) -> dict[str, Any]:
-    parts = list(found.parts.select_related("batch").order_by("repeat"))
+    prefetch_related_objects([found], "parts__batch")
+    parts = sorted(found.parts.all(), key=lambda part: part.repeat)
     measured = [part for part in parts if part.repeat]
     may_change = may_start(request.user, found.project_id)
     is_done = found.state == RunState.COMPLETED
+    shown = show_runs([found])[found.pk]
     context = {
         "run": found,
-        "shown": show_runs([found])[found.pk],
+        "shown": shown,
         "parts": measured,
         "warm_up": next((part for part in parts if not part.repeat), None),
         "latencies": latencies_of(found.figures),
@@ -60,7 +62,7 @@ def _context(request: HttpRequest, found: Run) -> dict[str, Any]:
         "may_pin": may_change and is_done and found.kind != RunKind.IMPORTED,
         "imported": sorted((found.imported or {}).items()),
     }
-    baseline = baseline_of(found) if is_done and found.workload_id else None
+    baseline = shown.standing.baseline if shown.standing else None
     if baseline is not None and baseline.pk != found.pk:
         comparison = compare(baseline, found)
         context |= {
