@@ -11,14 +11,13 @@ RUN := $(VENV)/bin/python
 MANAGE := $(RUN) manage.py
 PYTEST := $(RUN) -m pytest
 # Two at a time goes what needs no engine, browser or servers and is no long run; then, a file
-# each, what starts servers or a browser, and mostly waits. An engine wants both cores, and the
-# kill tests a machine of their own.
+# each, what starts servers or a browser, and mostly waits. An engine wants both cores.
 SLOW := engine or browser or stack or setup or long
 FAST := not ($(SLOW) or torture)
 # More options for pytest: make test ARGS="-k cancel -x"
 ARGS ?=
 
-.PHONY: help setup setup-dev demo stop reset test test-fast torture lint lock vendor clean
+.PHONY: help setup setup-dev demo stop reset test test-fast torture bench lint lock vendor clean
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -40,15 +39,17 @@ reset: ## Delete all data (asks first).
 
 test: setup-dev ## Run every test, real vLLM and real PostgreSQL included.
 	@$(PYTEST) -n 2 -m "$(FAST)" $(ARGS)
-	@$(PYTEST) -n 2 --dist loadfile -m "(stack or long or browser or setup) and not torture" --ignore tests/torture $(ARGS)
+	@$(PYTEST) -n 2 --dist loadfile -m "(stack or long or browser or setup) and not torture" $(ARGS)
 	@$(PYTEST) -m "engine and not torture" $(ARGS)
-	@$(PYTEST) -m "stack and not torture" tests/torture $(ARGS)
 
 test-fast: setup-dev ## Run the tests that need no engine, browser or servers: about a minute.
 	@$(PYTEST) -n 2 -m "$(FAST)" $(ARGS)
 
 torture: setup-dev ## Kill everything at random moments, for long.
 	@$(PYTEST) -m torture $(ARGS)
+
+bench: setup-dev ## Measure against run-batch and the goals; figures to var/bench (40 minutes).
+	@$(RUN) -m benchmarks.harness.proof $(ARGS)
 
 lint: setup-dev ## Style, types, import contracts, migrations, deployment checks.
 	@$(VENV)/bin/ruff check .

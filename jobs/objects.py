@@ -74,8 +74,11 @@ class BatchObject(TypedDict):
     cancelled_at: int | None
     request_counts: dict[str, int]
     usage: dict[str, Any]
+    savings: dict[str, int]
     metadata: dict[str, str] | None
     priority: int
+    request_order: str
+    reuse_answers: bool
     waiting_for: str | None
     paused_at: int | None
     parent_batch_id: str | None
@@ -178,8 +181,15 @@ def batch_object(batch: Batch, *, waiting_for: str | None) -> BatchObject:
             "output_tokens_details": {"reasoning_tokens": batch.reasoning_tokens},
             "total_tokens": batch.input_tokens + batch.output_tokens,
         },
+        "savings": {
+            "requests": batch.reused,
+            "input_tokens": batch.reused_input_tokens,
+            "output_tokens": batch.reused_output_tokens,
+        },
         "metadata": batch.metadata,
         "priority": batch.priority,
+        "request_order": batch.request_order,
+        "reuse_answers": batch.reuse_answers,
         "waiting_for": waiting_for,
         "paused_at": _seconds_or_none(batch.paused_at),
         "parent_batch_id": batch.parent.public_id if batch.parent else None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import pairwise
 from zlib import crc32
 
 # Up to where the beginnings of two prompts are compared, in bytes: finely where most prefixes
@@ -51,12 +52,12 @@ class PrefixOrder:
         Lines that share a beginning stand together, the longest shared ones closest; groups, and
         the lines of each, come by their first appearance in the file.
         """
-        total = self._read(range(len(self._starts) - 1))
-        if not total:
-            return None
         order = self._grouped()
-        spared = self._shared(order) - self._shared(range(len(order)))
-        return order if spared >= LEAST_GAIN * total else None
+        file_order = array("I", range(len(order)))
+        if order == file_order:
+            return None
+        spared = self._shared(order) - self._shared(file_order)
+        return order if spared >= LEAST_GAIN * self._read() else None
 
     def _grouped(self) -> array[int]:
         order = array("I")
@@ -78,7 +79,7 @@ class PrefixOrder:
                 waiting.append((group, depth + 1 if key >= 0 else depth))
         return order
 
-    def _shared(self, order: Sequence[int]) -> int:
+    def _shared(self, order: array[int]) -> int:
         """Return how many bytes each line shares with the one before it, summed up."""
         shared = 0
         starts, digests = self._starts, self._digests
@@ -92,7 +93,6 @@ class PrefixOrder:
             before = own
         return shared
 
-    def _read(self, order: Sequence[int]) -> int:
-        """Return how many bytes the steps of all lines have."""
-        starts = self._starts
-        return sum(sum(_WEIGHTS[: starts[line + 1] - starts[line]]) for line in order)
+    def _read(self) -> int:
+        """Return how many bytes of all lines lie in steps."""
+        return sum(STEPS[end - start - 1] for start, end in pairwise(self._starts) if end > start)

@@ -66,7 +66,7 @@ class ErrorGroup:
 
 @dataclass(frozen=True, kw_only=True)
 class Rates:
-    """Per second: requests answered, tokens read and tokens written; None is not known."""
+    """Per second: requests answered, tokens that engines read and wrote; None is not known."""
 
     requests: float | None
     input_tokens: float | None
@@ -156,8 +156,8 @@ def _average(batch: Batch) -> Rates:
     span_s = (last - first).total_seconds()
     return Rates(
         requests=batch.answered / span_s,
-        input_tokens=batch.input_tokens / span_s,
-        output_tokens=batch.output_tokens / span_s,
+        input_tokens=(batch.input_tokens - batch.reused_input_tokens) / span_s,
+        output_tokens=(batch.output_tokens - batch.reused_output_tokens) / span_s,
     )
 
 

@@ -138,16 +138,25 @@ def _past_rate(model_name: str, *, prompt_tokens: float | None = None) -> _Rate 
         model_name=model_name,
         imported_at=None,
         last_response_at__gt=F("first_response_at"),
-        completed__gte=LEAST_ANSWERS,
+        # What was taken over from equal lines says nothing of how fast the next ones are.
+        completed__gte=F("reused") + LEAST_ANSWERS,
         # Says no more, but lets the index of batches that are large enough be used.
         total__gte=LEAST_ANSWERS,
     )
-    columns = ("completed", "failed", "input_tokens", "first_response_at", "last_response_at")
+    columns = (
+        "completed",
+        "failed",
+        "input_tokens",
+        "first_response_at",
+        "last_response_at",
+        "reused",
+    )
     rows = list(ended.order_by("-pk").values_list(*columns)[:PAST_BATCHES])
     if not rows:
         return None
     rates = [
-        (done + failed) / (last - first).total_seconds() for done, failed, _, first, last in rows
+        (done + failed - reused) / (last - first).total_seconds()
+        for done, failed, _, first, last, reused in rows
     ]
     low, high = min(rates), max(rates)
     if high < low * (1 + LEAST_SPREAD) or len(rates) == 1:

@@ -23,6 +23,7 @@ from jobs.models import (
     BatchResponse,
     Gpu,
     Installation,
+    KnownAnswer,
     LaneModel,
     Project,
     ProjectKey,
@@ -72,6 +73,8 @@ def full(db) -> Batch:
     LaneModel.objects.create(lane=lane, model=get_model(), failures=1)
     request = BatchRequest.objects.first()
     Suspect.objects.create(request=request, batch=batch, group_size=1, group_key="k")
+    answer = BatchResponse.objects.filter(ok=True).first()
+    KnownAnswer.objects.create(response=answer, project=get_project(), key=b"k" * 32)
     create_key(project=get_project(), name="test")
     now = timezone.now()
     Installation.objects.get_or_create(pk=1, defaults={"storage_id": "s", "secret_digest": "d"})

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from benchmarks.harness.run_batch import MODULE, as_run_batch
 from tests.stack import Process
 
@@ -15,8 +13,8 @@ def test_run_batch_gets_what_the_engine_got() -> None:
         *("--disable-uvicorn-access-log", "--max-num-seqs", "64", "--load-format=dummy"),
     ]
     engine = Process(pid=1, parent=0, group=1, started=0, args=server, environ={})
-    assert as_run_batch(engine, requests=Path("/in"), answers=Path("/out")) == [
-        *("/env/bin/python", "-m", MODULE, "-i", "/in", "-o", "/out"),
+    assert as_run_batch(engine) == [
+        *("/env/bin/python", "-m", MODULE),
         *("--model", "/m", "--served-model-name", "m", "alias"),
         *("--max-num-seqs", "64", "--load-format=dummy"),
     ]

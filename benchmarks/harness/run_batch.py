@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import re
+import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.stack import Process
@@ -16,23 +20,28 @@ MODULE = "vllm.entrypoints.openai.run_batch"
 _OF_THE_SERVER = {"--uds": 1, "--disable-uvicorn-access-log": 0}
 # What it says once its engine is up; not every version says the first.
 _READY = ("Reading batch from", "Running batch:")
+# Its progress, as it says it every few seconds.
+_PROGRESS = re.compile(r"Running batch:.*\| *(\d+)/\d+")
 
 
 @dataclass(frozen=True, slots=True)
 class Timed:
-    """Times in seconds, from the start of the process and from the moment the engine was up."""
+    """Times in seconds, from the start of the process and from the moment the engine was up.
+
+    `progress` holds how many lines were answered when, counted from that moment.
+    """
 
     start_to_file_s: float
     warm_to_file_s: float
     lines: int
     output_tokens: int
+    progress: list[tuple[float, int]] = field(default_factory=list)
 
 
-def as_run_batch(engine: Process, *, requests: Path, answers: Path) -> list[str]:
-    """Return the command that runs a batch file with just the settings of a running engine."""
+def as_run_batch(engine: Process) -> list[str]:
+    """Return the command that has just the settings of a running engine, less the two files."""
     at = engine.args.index("vllm.entrypoints.openai.api_server")
-    kept = without(engine.args[at + 1 :], _OF_THE_SERVER)
-    return [engine.args[0], "-m", MODULE, "-i", str(requests), "-o", str(answers), *kept]
+    return [engine.args[0], "-m", MODULE, *without(engine.args[at + 1 :], _OF_THE_SERVER)]
 
 
 def without(args: Sequence[str], options: Mapping[str, int]) -> list[str]:
@@ -54,6 +63,7 @@ def run(command: Sequence[str], *, env: Mapping[str, str], answers: Path, log: P
     answers.unlink(missing_ok=True)
     started_at = time.time()
     ready_at = None
+    progress = []
     with log.open("w") as kept:
         process = subprocess.Popen(
             command,
@@ -62,17 +72,26 @@ def run(command: Sequence[str], *, env: Mapping[str, str], answers: Path, log: P
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            start_new_session=True,
         )
         assert process.stdout is not None
-        for line in process.stdout:
-            kept.write(line)
-            if ready_at is None and any(words in line for words in _READY):
-                ready_at = time.time()
+        try:
+            for line in process.stdout:
+                kept.write(line)
+                if ready_at is None and any(words in line for words in _READY):
+                    ready_at = time.time()
+                if ready_at is not None and (found := _PROGRESS.search(line)):
+                    progress.append((time.time() - ready_at, int(found[1])))
+            process.wait()
+        finally:
+            # Its engine is a child of its own, and would outlive it where it is interrupted.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
     if process.wait() != 0 or ready_at is None or not answers.exists():
-        raise RuntimeError(f"run-batch ended with {process.returncode}:\n{log.read_text()[-3000:]}")
+        raise RuntimeError(f"run-batch ended with {process.returncode}:\n{log.read_text()[-12000:]}")
     written_at = answers.stat().st_mtime
     lines, tokens = count(answers)
-    return Timed(written_at - started_at, written_at - ready_at, lines, tokens)
+    return Timed(written_at - started_at, written_at - ready_at, lines, tokens, progress)
 
 
 def count(answers: Path) -> tuple[int, int]:

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 BLOCK = 1024 * 1024
+LOOK_EVERY_S = 0.5
 _BOUNDARY = "vbatch-harness-boundary"
 
 
@@ -67,12 +68,13 @@ def upload(url: str, key: str, path: Path) -> tuple[str, float]:
     return identity, time.perf_counter() - started
 
 
-def create_batch(url: str, key: str, file_id: str) -> str:
-    """Create a chat batch of an uploaded file; return its id."""
+def create_batch(url: str, key: str, file_id: str, **fields: Any) -> str:
+    """Create a chat batch of an uploaded file, with more `fields` if any; return its id."""
     body = {
         "input_file_id": file_id,
         "endpoint": "/v1/chat/completions",
         "completion_window": "24h",
+        **fields,
     }
     connection = _connect(url)
     connection.request(
@@ -83,6 +85,20 @@ def create_batch(url: str, key: str, file_id: str) -> str:
     )
     identity: str = _json(connection)["id"]
     return identity
+
+
+def wait_for_end(url: str, key: str, batch_id: str, *, timeout_s: float) -> dict[str, Any]:
+    """Look at a batch twice a second, as a client does; return it as it ended."""
+    deadline = time.monotonic() + timeout_s
+    connection = _connect(url)
+    while time.monotonic() < deadline:
+        headers = {"Authorization": f"Bearer {key}"}
+        connection.request("GET", f"/v1/batches/{batch_id}", headers=headers)
+        batch = _json(connection)
+        if batch["status"] in ("completed", "failed", "expired", "cancelled"):
+            return batch
+        time.sleep(LOOK_EVERY_S)
+    raise TimeoutError(f"{batch_id} has not ended in {timeout_s:g} s")
 
 
 def download(url: str, key: str, file_id: str) -> tuple[int, int, float]:

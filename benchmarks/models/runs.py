@@ -69,6 +69,9 @@ class Run(models.Model):
     # Name of the tool and its file, of an imported run and of vLLM's own.
     tool = models.CharField(max_length=100, blank=True)
     imported = models.JSONField(null=True)
+    # In which a model judges the answers.
+    judge_batch = models.ForeignKey(Batch, on_delete=models.SET_NULL, null=True, related_name="+")
+    judge_public_id = models.CharField(max_length=64, blank=True)
     # Of a run beside one of ours: the run with which it was made.
     beside = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, related_name="rivals")
     note = models.CharField(max_length=500, blank=True)

@@ -17,6 +17,7 @@ from benchmarks.cost import costs
 from benchmarks.measured import fingerprint_of, measure_batch
 from benchmarks.models import Run, RunKind, RunPart, RunState, Workload
 from benchmarks.models.runs import LIVE
+from benchmarks.services.judging import judge_of, read_judgements, start_judging
 from benchmarks.services.scoring import check_checks, score_run
 from benchmarks.services.workloads import InvalidWorkload, create_input, shipped_checks
 from benchmarks.summary import medians
@@ -105,21 +106,23 @@ def cancel_run(*, run: Run) -> bool:
         if not _end(run, RunState.CANCELLED):
             return False
         note_deed(action="benchmark.cancel", target=run.public_id, project_id=run.project_id)
-    for part in run.parts.filter(batch__isnull=False, measured_at=None).select_related("batch"):
-        assert part.batch is not None
-        if part.batch.is_live:
+    parts = run.parts.filter(batch__isnull=False, measured_at=None).select_related("batch")
+    for batch in [*(part.batch for part in parts), run.judge_batch]:
+        if batch is not None and batch.is_live:
             try:
-                cancel_batch(batch=part.batch, reason=f"the run {run.public_id} was cancelled")
+                cancel_batch(batch=batch, reason=f"the run {run.public_id} was cancelled")
             except CannotCancel:
-                log.info("run_batch_had_ended", run=run.public_id, batch=part.batch.public_id)
+                log.info("run_batch_had_ended", run=run.public_id, batch=batch.public_id)
     return True
 
 
 def anything_to_do() -> bool:
     """Say whether a run waits for something that has come: one is at work at a time."""
     run = Run.objects.filter(state__in=LIVE, kind=RunKind.MEASURED).order_by("pk").first()
-    if run is None or run.state != RunState.RUNNING:
+    if run is None or run.state == RunState.QUEUED:
         return run is not None
+    if run.state == RunState.SCORING:
+        return run.judge_batch is None or not run.judge_batch.is_live
     part = _open_part(run)
     return part is None or part.batch is None or not part.batch.is_live
 
@@ -161,8 +164,7 @@ def _step(run: Run) -> bool:
     """Do the next thing for a run; False where it waits for its batch."""
     part = _open_part(run)
     if part is None:
-        _conclude(run)
-        return True
+        return _conclude(run)
     if part.batch is None and part.batch_public_id:
         return not fail_run(run=run, error=f"The batch {part.batch_public_id} was deleted.")
     if part.batch is None:
@@ -233,8 +235,8 @@ def _measure(run: Run, part: RunPart, batch: Batch) -> bool:
     return True
 
 
-def _conclude(run: Run) -> None:
-    """Sum the parts up and score the answers."""
+def _conclude(run: Run) -> bool:
+    """Sum the parts up and score the answers; False where a judge is at work on them."""
     parts = list(run.parts.exclude(repeat=0).order_by("repeat").select_related("batch"))
     figures = medians([part.figures for part in parts if part.figures is not None])
     warm = run.parts.filter(repeat=0).first()
@@ -245,11 +247,21 @@ def _conclude(run: Run) -> None:
     Run.objects.filter(pk=run.pk, state=RunState.RUNNING).update(
         figures=figures, fingerprint=parts[-1].fingerprint, state=RunState.SCORING
     )
-    scored = Run.objects.select_related("project", "workload").get(pk=run.pk)
-    if scored.state == RunState.SCORING:
-        scores = score_run(scored, parts[-1].batch)
-        Run.objects.filter(pk=run.pk, state=RunState.SCORING).update(scores=scores)
-        _end(scored, RunState.COMPLETED)
+    scored = Run.objects.select_related("project", "workload", "judge_batch").get(pk=run.pk)
+    if scored.state != RunState.SCORING:
+        return True
+    answers, judged = parts[-1].batch, []
+    if answers is not None and judge_of(scored) is not None:
+        if not scored.judge_public_id:
+            start_judging(run=scored, answers=answers)
+            return False
+        judgement = read_judgements(scored)
+        if judgement is None:
+            return False
+        judged = [judgement]
+    scores = score_run(scored, answers) + judged
+    Run.objects.filter(pk=run.pk, state=RunState.SCORING).update(scores=scores)
+    return _end(scored, RunState.COMPLETED)
 
 
 def _end(run: Run, state: RunState, **fields: Any) -> bool:

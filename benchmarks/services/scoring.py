@@ -9,8 +9,11 @@ from django.db.models import Avg, Count
 
 from benchmarks.models import Run
 from benchmarks.quality import InvalidCheck, make_check
+from benchmarks.services.judging import CRITERIA_MAX, KIND
 from curation.models import GoldStar
 from jobs.models import Batch, BatchResponse
+from jobs.prompts import is_storable
+from jobs.services.served_models import find_model
 
 CHECKS_MAX = 10
 _SLICE = 500
@@ -21,12 +24,25 @@ def check_checks(checks: Sequence[Mapping[str, Any]]) -> str:
     """Say what is wrong with what answers are to be checked for; empty if nothing is."""
     if len(checks) > CHECKS_MAX:
         return f"A run has at most {CHECKS_MAX} checks."
+    judges = [check for check in checks if check.get("kind") == KIND]
+    if len(judges) > 1:
+        return "A run has one judge."
     for check in checks:
         try:
-            make_check(check)
+            _check_judge(check) if check in judges else make_check(check)
         except InvalidCheck as error:
             return str(error)
     return ""
+
+
+def _check_judge(check: Mapping[str, Any]) -> None:
+    model, criteria = check.get("model"), check.get("criteria", "")
+    if set(check) - {"kind", "model", "criteria"}:
+        raise InvalidCheck("A judge has a 'model', and may have 'criteria'.")
+    if not isinstance(model, str) or find_model(model) is None:
+        raise InvalidCheck("A judge needs a 'model' that is served here.")
+    if not isinstance(criteria, str) or len(criteria) > CRITERIA_MAX or not is_storable(criteria):
+        raise InvalidCheck(f"The 'criteria' are a text of at most {CRITERIA_MAX:,} characters.")
 
 
 def score_run(run: Run, batch: Batch | None) -> list[dict[str, Any]]:
@@ -37,7 +53,7 @@ def score_run(run: Run, batch: Batch | None) -> list[dict[str, Any]]:
     """
     if batch is None:
         return []
-    made = [make_check(check) for check in run.checks]
+    made = [make_check(check) for check in run.checks if check["kind"] != KIND]
     found: list[dict[str, Any]] = [
         {"check": one.kind, "words": one.words, "scored": 0, "passed": 0, "examples": []}
         for one in made

@@ -10,7 +10,15 @@ from django.http import HttpRequest
 
 from jobs.admin.readonly import EstimatingPaginator, ReadOnlyAdmin
 from jobs.admin.shown import without_deleted
-from jobs.models import Batch, BatchEvent, BatchRequest, BatchResponse, Chunk, Suspect
+from jobs.models import (
+    Batch,
+    BatchEvent,
+    BatchRequest,
+    BatchResponse,
+    Chunk,
+    KnownAnswer,
+    Suspect,
+)
 
 
 class OfBatchAdmin(ReadOnlyAdmin):
@@ -65,6 +73,7 @@ class BatchResponseAdmin(OfBatchAdmin):
         "error_code",
         "input_tokens",
         "output_tokens",
+        "reused",
         "created_at",
     )
     list_select_related = ("batch", "request")
@@ -76,6 +85,21 @@ class BatchResponseAdmin(OfBatchAdmin):
     @admin.display(description="body")
     def body_text(self, row: BatchResponse) -> str:
         return bytes(row.body).decode("utf-8", "replace")
+
+
+@admin.register(KnownAnswer)
+class KnownAnswerAdmin(ReadOnlyAdmin):
+    """Of projects, not of batches: the key says neither what was asked nor what was answered."""
+
+    paginator = EstimatingPaginator
+    list_display = ("response_id", "project", "key_text")
+    list_select_related = ("project",)
+    fields = ("response", "project", "key_text")
+    ordering = ("-pk",)
+
+    @admin.display(description="key")
+    def key_text(self, row: KnownAnswer) -> str:
+        return bytes(row.key).hex()
 
 
 @admin.register(Chunk)

@@ -21,6 +21,7 @@ from jobs.services.batches import (
     endpoints,
 )
 from jobs.services.retrying import RetryOrder
+from jobs.states import RequestOrder
 
 FIELDS = (
     "input_file_id",
@@ -31,6 +32,8 @@ FIELDS = (
     "priority",
     "webhook_url",
     "idempotency_key",
+    "request_order",
+    "reuse_answers",
 )
 RETRY_FIELDS = ("metadata", "priority", "idempotency_key")
 FILE_ID_MAX = 64
@@ -65,6 +68,8 @@ def read_order(body: Parameters) -> BatchOrder:
         priority=_priority(body, metadata) or 0,
         webhook_url=url or "",
         output_expires_after_s=read_lifetime(body, "output_expires_after"),
+        request_order=body.choice("request_order", RequestOrder.values) or RequestOrder.AUTO,
+        reuse_answers=body.boolean("reuse_answers"),
     )
 
 

@@ -94,6 +94,12 @@ class Parameters:
             )
         return value
 
+    def boolean(self, name: str) -> bool | None:
+        value = self.values.get(name)
+        if value is not None and not isinstance(value, bool):
+            raise self.wrong_type(name, "a boolean", value)
+        return value
+
     def texts(self, name: str, *, max_items: int, max_length: int) -> list[str]:
         """Return a list of texts, which must be there and hold one at least."""
         values = self.values.get(name)

@@ -9,7 +9,7 @@ from rest_framework import serializers as s
 
 from jobs.models import UPLOAD_PURPOSES, Purpose
 from jobs.services.uploads import PARTS_MAX
-from jobs.states import BatchState, UploadState
+from jobs.states import BatchState, RequestOrder, UploadState
 
 
 def _time(what: str, *, optional: bool = True) -> s.IntegerField:
@@ -159,6 +159,12 @@ class Usage(s.Serializer[Any]):
     total_tokens = s.IntegerField()
 
 
+class Savings(s.Serializer[Any]):
+    requests = s.IntegerField(help_text="Lines that took the answer to an equal one.")
+    input_tokens = s.IntegerField()
+    output_tokens = s.IntegerField()
+
+
 @extend_schema_field(
     {
         "type": "object",
@@ -205,6 +211,19 @@ class BatchOrder(s.Serializer[Any]):
         allow_null=True,
         help_text="May also stand in the metadata.",
     )
+    request_order = s.ChoiceField(
+        choices=RequestOrder.values,
+        required=False,
+        allow_null=True,
+        help_text="auto, unless asked for otherwise: lines that begin alike run one after the "
+        "other where that spares work. Results stand in the order of the file either way.",
+    )
+    reuse_answers = s.BooleanField(
+        required=False,
+        allow_null=True,
+        help_text="Whether lines whose answer is settled by their body (temperature 0, a seed, or "
+        "an embedding) may take that of an equal line of the project.",
+    )
     idempotency_key = _idempotency_key()
 
 
@@ -236,8 +255,11 @@ class Batch(s.Serializer[Any]):
     cancelled_at = _time("When it was cancelled")
     request_counts = RequestCounts()
     usage = Usage()
+    savings = Savings(help_text="Of usage, what was not computed again.")
     metadata = Metadata(allow_null=True)
     priority = s.IntegerField(min_value=-1, max_value=1)
+    request_order = s.ChoiceField(choices=RequestOrder.values)
+    reuse_answers = s.BooleanField()
     waiting_for = s.CharField(allow_null=True, help_text="Why it is not moving, in words.")
     paused_at = _time("Since when it is paused")
     parent_batch_id = s.CharField(

@@ -121,14 +121,24 @@ def read_open_lines(chunk: ClaimedChunk, *, engine: bytes = b"") -> list[OpenLin
         # Unprepared: a generic plan made while the response table was empty would walk all of
         # it for each chunk once it has grown.
         cursor.execute(query, params, prepare=False, binary=True)
-        lines = [
-            OpenLine(*line, answer_key(engine, digest) if engine and digest else None)
-            for *line, digest in cursor
-        ]
+        lines = [_open_line(engine, *row) for row in cursor]
     if chunk.positions is not None:
         place = {position: place for place, position in enumerate(chunk.positions)}
         lines.sort(key=lambda line: place[line.position])
     return lines
+
+
+def _open_line(
+    engine: bytes,
+    request_id: int,
+    position: int,
+    custom_id: str,
+    body: bytes,
+    group_key: str | None,
+    body_sha256: bytes | None,
+) -> OpenLine:
+    key = answer_key(engine, body_sha256) if engine and body_sha256 else None
+    return OpenLine(request_id, position, custom_id, body, group_key, key)
 
 
 def renew_chunks(chunks: Iterable[ClaimedChunk]) -> set[tuple[int, int]]:

@@ -253,7 +253,7 @@ def insert_responses(*, lane_id: int | None, batch: Batch, rows: Sequence[_Row])
         inserted = {row[0] for row in cursor}
     # Each row counts once, although two answers to one request may stand in the group.
     new = [item for item in rows if item.request_id in inserted]
-    new = list({item.request_id: item for item in reversed(new)}.values())
+    new = list({item.request_id: item for item in reversed(new)}.values())[::-1]
     if not new:
         return []
     good = [item for item in new if item.answer.ok]
@@ -296,12 +296,15 @@ def insert_responses(*, lane_id: int | None, batch: Batch, rows: Sequence[_Row])
 _KNOWN = """
 INSERT INTO jobs_knownanswer (project_id, key, response_id)
 SELECT * FROM unnest(%s::int8[], %s::bytea[], %s::int8[])
-ON CONFLICT DO NOTHING
+ON CONFLICT (project_id, key) DO UPDATE SET response_id = EXCLUDED.response_id
 """
 
 
 def note_known_answers(rows: Sequence[Finished]) -> None:
-    """Note which of the rows just inserted hold the answers to equal lines."""
+    """Note which of the rows just inserted hold the answers to equal lines.
+
+    Where one was known already it could not be taken, or else none of these had been computed.
+    """
     found = {
         (item.chunk.project_id, item.key): item.request_id
         for item in reversed(rows)

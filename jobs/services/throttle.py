@@ -103,6 +103,8 @@ def read_allowance(*, key: ProjectKey) -> Allowance | None:
 def note_use(*, key: ProjectKey) -> None:
     """Note that a key was used, where nothing is counted."""
     stale = timezone.now() - timedelta(seconds=USED_WRITE_EVERY_S)
+    if key.last_used_at is not None and key.last_used_at >= stale:
+        return
     ProjectKey.objects.filter(Q(last_used_at=None) | Q(last_used_at__lt=stale), pk=key.pk).update(
         last_used_at=Now()
     )

@@ -46,6 +46,7 @@ def _context(request: HttpRequest, public_id: str) -> dict[str, Any]:
         "unanswered": batch.total - batch.completed,
         "remaining": batch.total - batch.answered,
         "total_tokens": batch.input_tokens + batch.output_tokens,
+        "saved_tokens": batch.reused_input_tokens + batch.reused_output_tokens,
         **_findings(batch),
         "events": _story(batch),
         "deliveries": [] if batch.is_live else list(batch.deliveries.order_by("pk")),

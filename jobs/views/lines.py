@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.db.models import Min, Q, QuerySet
+from django.db.models import Q, QuerySet
 
 from jobs.models import Batch, BatchRequest, Chunk
 from jobs.models.lines import CUT_REASONS
@@ -16,6 +16,8 @@ SHOW: dict[str, tuple[str, Q]] = {
     "open": ("not answered", Q(batchresponse__isnull=True)),
 }
 CUSTOM_ID_MAX = 512
+# With more left to do, the first of what is open is not far.
+CHUNKS_MAX = 16
 
 
 def lines_of(batch: Batch, show: str) -> QuerySet[BatchRequest]:
@@ -27,15 +29,26 @@ def lines_of(batch: Batch, show: str) -> QuerySet[BatchRequest]:
 
 
 def _perhaps_open(lines: QuerySet[BatchRequest], batch: Batch) -> QuerySet[BatchRequest]:
-    """Leave out the lines before the first chunk that is not done: all of them are answered.
+    """Leave out lines that are all answered: those before the first chunk that is not done.
 
-    Nobody has to be walked past a hundred thousand answers to the ten lines that are left.
+    Nobody has to be walked past a hundred thousand answers to the ten lines that are left. Where
+    lines run in another order than that of the file, these are in the last chunks.
     """
     if batch.answered >= batch.total:
         return lines.none()
     to_do = Chunk.objects.filter(batch=batch).exclude(state=ChunkState.DONE)
-    first = to_do.aggregate(first=Min("first_position"))["first"]
-    return lines.filter(position__gte=first) if first is not None else lines
+    chunks = list(
+        to_do.order_by("first_position").values_list("first_position", "positions")[
+            : CHUNKS_MAX + 1
+        ]
+    )
+    if not chunks:
+        return lines
+    if chunks[0][1] is None:
+        return lines.filter(position__gte=chunks[0][0])
+    if len(chunks) > CHUNKS_MAX:
+        return lines
+    return lines.filter(position__in=[position for _, named in chunks for position in named or ()])
 
 
 def find_line(batch: Batch, custom_id: str) -> int | None:

@@ -141,13 +141,16 @@ class _Fleet:
         )
 
     def read_batch(self, batch: Batch) -> dict[str, Any]:
-        """Return the latest figures of a batch, by the names of its quantities."""
+        """Return the latest figures of a batch, by the names of its quantities.
+
+        Tokens are those that engines read and wrote for it, not those of answers it took over.
+        """
         lanes = self.lanes.get(batch.pk, [])
         return {
             "completed": batch.completed,
             "failed": batch.failed,
-            "input_tokens": batch.input_tokens,
-            "output_tokens": batch.output_tokens,
+            "input_tokens": batch.input_tokens - batch.reused_input_tokens,
+            "output_tokens": batch.output_tokens - batch.reused_output_tokens,
             "requests_running": self._sum("requests_running", lanes),
             "requests_waiting": self._sum("requests_waiting", lanes),
             "phase": self._phase(batch, lanes),

@@ -13,14 +13,14 @@ from tests.api.conftest import lines, order, validate
 
 pytestmark = pytest.mark.django_db
 
-# The key, its project, the count of its requests; the overdue batches; the batches.
-QUERIES_OF_BATCHES = 5
+# The key with its project, the count of its requests; the overdue batches; the batches.
+QUERIES_OF_BATCHES = 4
 # Is a worker alive; when one last was.
 QUERIES_WITHOUT_WORKER = 2
 # Is a worker alive; chunks at work; lanes; models that failed to load; who comes before whom.
 QUERIES_WITH_WORKER = 5
-# The key, its project, the count of its requests; the files.
-QUERIES_OF_FILES = 4
+# The key with its project, the count of its requests; the files.
+QUERIES_OF_FILES = 3
 
 
 def make_batches(owner, count: int) -> list[str]:

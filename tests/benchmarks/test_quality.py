@@ -127,6 +127,17 @@ def doubling(levels):
     return {"$ref": "#/$defs/n0", "$defs": {**names, f"n{levels}": {"type": "integer"}}}
 
 
+@pytest.mark.timeout(30)
+def test_a_long_answer_with_a_fault_in_each_item_is_done_at_once():
+    names = {f"n{at}": {"anyOf": [{"$ref": f"#/$defs/n{at + 1}"}] * 2} for at in range(8)}
+    schema = {
+        "items": {"$ref": "#/$defs/n0"},
+        "$defs": {**names, "n8": {"type": "string"}},
+    }
+    made = make_check({"kind": "json_schema", "schema": schema})
+    assert made.why_not(json.dumps(list(range(10_000))), "").startswith("At [0]: 0 is not valid")
+
+
 def deep(levels):
     schema = {}
     for _ in range(levels):

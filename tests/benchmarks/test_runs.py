@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.models import Run, RunPart
 from benchmarks.services import runs
-from benchmarks.services.runs import cancel_run, create_run
+from benchmarks.services.runs import CannotRun, cancel_run, create_run
 from benchmarks.services.workloads import enter_shipped
 from jobs.models import Batch
 
@@ -125,6 +125,43 @@ def test_answers_are_scored_and_a_price_makes_costs(ours, finish):
     assert run.figures["cost_per_million_output_tokens"] == pytest.approx(
         run.figures["cost"] / 2_000 * 1e6
     )
+
+
+def test_a_judge_is_asked_about_each_answer_in_a_batch_of_its_own(ours, finish, engine):
+    run = finish(_make(ours, checks=[{"kind": "judge", "model": "small"}]), text="an answer")
+    assert (run.state, run.judge_batch is not None) == ("scoring", True)
+    assert not runs.anything_to_do()
+    engine.answer(run.judge_batch, text='{"reason": "Fine.", "score": 7}')
+    first = json.loads(bytes(run.judge_batch.requests.get(position=0).body))
+    assert "an answer" in first["messages"][-1]["content"]
+    assert runs.anything_to_do()
+    runs.go_on()
+    run.refresh_from_db()
+    (score,) = run.scores
+    assert (run.state, score["scored"], score["mean"], score["unread"]) == ("completed", 20, 7, 0)
+
+
+def test_a_judge_that_says_no_score_scores_nothing(ours, finish, engine):
+    run = finish(_make(ours, checks=[{"kind": "judge", "model": "small"}]))
+    engine.answer(run.judge_batch, text="I like it.")
+    runs.go_on()
+    run.refresh_from_db()
+    (score,) = run.scores
+    assert (score["scored"], score["unread"], "mean" in score) == (0, 20, False)
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        {"kind": "judge"},
+        {"kind": "judge", "model": "unknown"},
+        {"kind": "judge", "model": "small", "criteria": 5},
+        {"kind": "judge", "model": "small", "strict": True},
+    ],
+)
+def test_a_judge_that_cannot_be_asked_is_refused(ours, lane, check):
+    with pytest.raises(CannotRun, match="judge|criteria"):
+        _make(ours, checks=[check])
 
 
 def test_a_workload_of_a_batch_outlives_it(ours, finish, http):

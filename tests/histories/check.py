@@ -14,7 +14,8 @@ from jobs.states import ENDED_STATES, NEXT_STATES, BatchState
 _SUMS = """
 SELECT b.id, count(a.*) FILTER (WHERE a.ok), count(a.*) FILTER (WHERE NOT a.ok),
     count(DISTINCT a.seq), coalesce(max(a.seq), 0), coalesce(sum(a.input_tokens), 0),
-    coalesce(sum(a.output_tokens), 0)
+    coalesce(sum(a.output_tokens), 0), count(a.*) FILTER (WHERE a.reused),
+    coalesce(sum(a.output_tokens) FILTER (WHERE a.reused), 0)
 FROM jobs_batch b LEFT JOIN jobs_batchresponse a ON a.batch_id = b.id
 WHERE b.deleted_at IS NULL GROUP BY b.id
 """
@@ -23,15 +24,27 @@ SELECT count(*) FROM jobs_batchresponse a LEFT JOIN jobs_batchrequest r ON r.id 
 JOIN jobs_batch b ON b.id = a.batch_id
 WHERE b.deleted_at IS NULL AND r.batch_id IS DISTINCT FROM a.batch_id
 """
+# Taken over for a line that is not answered alike each time, or not a good answer.
+_NOT_SHARED = """
+SELECT count(*) FROM jobs_batchresponse a JOIN jobs_batchrequest r ON r.id = a.request_id
+WHERE a.reused AND (r.body_sha256 IS NULL OR NOT a.ok)
+"""
+_DANGLING = """
+SELECT count(*) FROM jobs_knownanswer k
+LEFT JOIN jobs_batchresponse a ON a.request_id = k.response_id AND a.ok
+LEFT JOIN jobs_batch b ON b.id = a.batch_id AND b.project_id = k.project_id
+WHERE b.id IS NULL
+"""
 
 
 def check_tables() -> None:
     """Rows, counters, tokens, chunks and stories agree, for each batch that is not deleted."""
     batches = {batch.pk: batch for batch in Batch.objects.all()}
-    for pk, good, bad, numbers, last, tokens_in, tokens_out in _rows(_SUMS):
+    for pk, good, bad, numbers, last, tokens_in, tokens_out, reused, saved in _rows(_SUMS):
         batch = batches[pk]
         assert (batch.completed, batch.failed) == (good, bad), "counters are not the rows"
         assert (batch.input_tokens, batch.output_tokens) == (tokens_in, tokens_out)
+        assert (batch.reused, batch.reused_output_tokens) == (reused, saved), "savings"
         assert numbers == last == batch.last_seq, "seq has gaps or repeats"
         assert batch.answered <= batch.total
         _check_story(batch)
@@ -44,6 +57,8 @@ def check_tables() -> None:
         elif batch.state == BatchState.IN_PROGRESS:
             _check_chunks(batch, list(chunks.order_by("first_position")))
     assert _rows(_FOREIGN) == [(0,)], "a response to another batch's request"
+    assert _rows(_NOT_SHARED) == [(0,)], "an answer was taken over that could not be"
+    assert _rows(_DANGLING) == [(0,)], "an answer is known that is not there"
 
 
 def check_files(batch: Batch) -> None:
@@ -77,11 +92,17 @@ def _check_story(batch: Batch) -> None:
 def _check_chunks(batch: Batch, chunks: list[Chunk]) -> None:
     """All lines of a batch in progress are in one chunk each; what is done is answered."""
     expected = 0
+    named: list[int] = []
     for chunk in chunks:
         assert chunk.first_position == expected, "a gap between chunks"
+        if chunk.positions is None:
+            named += range(chunk.first_position, chunk.last_position + 1)
+        else:
+            named += chunk.positions
         expected = chunk.last_position + 1
         assert (chunk.state == "claimed") == (chunk.lease_until is not None)
     assert chunks[-1].last_position >= batch.total - 1
+    assert len(set(named)) == len(named), "a line in two chunks"
 
 
 def _rows(query: str) -> list[tuple[Any, ...]]:

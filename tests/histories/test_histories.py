@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from django.core.files.base import ContentFile
-from django.db import connection, transaction
+from django.db import transaction
 from django.test import override_settings
 from django.utils import timezone
 from hypothesis import HealthCheck, settings
@@ -39,17 +39,13 @@ from jobs.services.reusing import claim_lines
 from jobs.services.suspects import InFlight, note_engine_death
 from jobs.services.webhooks import announce_events
 from jobs.states import BatchState, LaneKind
+from tests.emptying import empty_tables
 from tests.histories.check import check_files, check_tables
 
 HISTORIES = 100
 STEPS = 30
 LANES = 2
-TABLES = (
-    "jobs_batch, jobs_batchrequest, jobs_batchresponse, jobs_batchevent, jobs_chunk, jobs_suspect, "
-    "jobs_storedfile, jobs_webhookdelivery, jobs_webhookattempt, jobs_worker, jobs_lane, "
-    "jobs_lanemodel, jobs_auditentry, django_q_ormq"
-)
-
+ENGINE = b"e" * 32
 # Which batch: an index into those that were ever made, so that old ones are met again and again.
 which = st.integers(0, 99)
 # What a person may do to a batch, each a method below.
@@ -65,8 +61,7 @@ class Histories(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        with connection.cursor() as cursor:
-            cursor.execute(f"TRUNCATE {TABLES} CASCADE")
+        empty_tables()
         self.project: Project = get_project(name="histories")
         self.model, _ = ServedModel.objects.get_or_create(name="m", defaults={"source": "/m"})
         _, self.lanes = register_worker(
@@ -102,7 +97,12 @@ class Histories(RuleBasedStateMachine):
                     "custom_id": f"r{n}",
                     "method": "POST",
                     "url": "/v1/chat/completions",
-                    "body": {"model": "m", "messages": [{"role": "user", "content": f"q {n}"}]},
+                    "body": {
+                        "model": "m",
+                        # Some equal ones, within a batch and among batches.
+                        "temperature": 0 if n % 3 else 1,
+                        "messages": [{"role": "user", "content": f"q {n % 4}"}],
+                    },
                 }
             ).encode()
             + b"\n"
@@ -204,7 +204,7 @@ class Histories(RuleBasedStateMachine):
     @rule(number=st.integers(0, LANES - 1), limit=st.integers(1, 3))
     def claim(self, number: int, limit: int) -> None:
         lane = self.lanes[number].pk
-        claimed = claim_lines(lane_id=lane, model_id=self.model.pk, limit=limit)
+        claimed = claim_lines(lane_id=lane, model_id=self.model.pk, limit=limit, engine=ENGINE)
         ids = {chunk.id for chunk, _ in claimed}
         # A lane whose own lease ran out may have its chunk again, under a new claim.
         for old in [one for one in self.held[lane] if one[0].id in ids]:
@@ -318,7 +318,9 @@ class Histories(RuleBasedStateMachine):
         Batch.objects.update(paused_at=None)
         self.sweep()
         for _ in range(100):
-            claimed = claim_lines(lane_id=self.lanes[0].pk, model_id=self.model.pk, limit=16)
+            claimed = claim_lines(
+                lane_id=self.lanes[0].pk, model_id=self.model.pk, limit=16, engine=ENGINE
+            )
             if not claimed:
                 break
             answers = [self._answer(c, line, False) for c, found in claimed for line in found]
@@ -347,6 +349,7 @@ class Histories(RuleBasedStateMachine):
             if fails
             else read_answer(200, json.dumps(body).encode()),
             latency_ms=1,
+            key=line.key,
         )
 
     def _hand_in(
