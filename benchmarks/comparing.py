@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 from benchmarks.fingerprints import Difference, gpus_of, processor_of
@@ -123,27 +124,30 @@ def repeats_of(run: Run, metric: Metric) -> list[float]:
     return [value for value in values if value is not None]
 
 
+def verdict_on(metric: Metric, baseline: Run, candidate: Run) -> MetricVerdict | None:
+    """Say what the change of a metric is worth; None where it is not known of both runs."""
+    old, new = figure(baseline.figures, metric.path), figure(candidate.figures, metric.path)
+    before, after = repeats_of(baseline, metric), repeats_of(candidate, metric)
+    # Of nothing there is no change that could be told.
+    if not old or new is None or (before and not any(before)) or min((0, *before, *after)) < 0:
+        return None
+    found = _verdict(tuple(before), tuple(after), metric.higher_is_better)
+    return MetricVerdict(metric=metric, baseline=old, candidate=new, verdict=found)
+
+
 def _verdicts(baseline: Run, candidate: Run) -> list[MetricVerdict]:
-    found = []
-    for metric in METRICS:
-        old, new = figure(baseline.figures, metric.path), figure(candidate.figures, metric.path)
-        sides = repeats_of(baseline, metric), repeats_of(candidate, metric)
-        # Of nothing there is no change that could be told.
-        if old is None or new is None or min((old, new, *sides[0], *sides[1])) <= 0:
-            continue
-        found.append(
-            MetricVerdict(
-                metric=metric,
-                baseline=old,
-                candidate=new,
-                verdict=verdict(
-                    *sides,
-                    higher_is_better=metric.higher_is_better,
-                    smallest_effect=SMALLEST_EFFECT,
-                ),
-            )
-        )
-    return found
+    found = (verdict_on(metric, baseline, candidate) for metric in METRICS)
+    return [one for one in found if one is not None]
+
+
+# Pages ask for the same ones again and again, and a bootstrap takes a moment.
+@lru_cache(maxsize=4_096)
+def _verdict(
+    before: tuple[float, ...], after: tuple[float, ...], higher_is_better: bool
+) -> Verdict:
+    return verdict(
+        before, after, higher_is_better=higher_is_better, smallest_effect=SMALLEST_EFFECT
+    )
 
 
 def _measured_by(run: Run) -> str:

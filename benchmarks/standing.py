@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 from django.db.models import prefetch_related_objects
 
-from benchmarks.comparing import METRICS, SMALLEST_EFFECT, repeats_of, why_unlike
+from benchmarks.comparing import METRICS, verdict_on, why_unlike
 from benchmarks.models import Baseline, Run, RunState
-from benchmarks.summary import figure
-from benchmarks.verdicts import Verdict, verdict
 
 IS_BASELINE = "baseline"
 UNLIKE = "not alike"
@@ -63,27 +60,14 @@ def _stand(run: Run, base: Run) -> Standing:
     if reasons:
         return Standing(name=UNLIKE, baseline=base, reasons=tuple(reasons))
     for metric in METRICS:
-        sides = tuple(repeats_of(base, metric)), tuple(repeats_of(run, metric))
-        both = figure(base.figures, metric.path), figure(run.figures, metric.path)
-        if None in both or min((*sides[0], *sides[1]), default=0) <= 0:
-            continue
-        found = _verdict(*sides, metric.higher_is_better)
-        return Standing(
-            name=found.name,
-            baseline=base,
-            metric=metric.title,
-            change=found.change,
-            low=found.low,
-            high=found.high,
-        )
+        found = verdict_on(metric, base, run)
+        if found is not None:
+            return Standing(
+                name=found.verdict.name,
+                baseline=base,
+                metric=metric.title,
+                change=found.verdict.change,
+                low=found.verdict.low,
+                high=found.verdict.high,
+            )
     return Standing(name=UNLIKE, baseline=base, reasons=("They share no figure.",))
-
-
-# A page asks for the same ones again and again, and a bootstrap takes a moment.
-@lru_cache(maxsize=4_096)
-def _verdict(
-    before: tuple[float, ...], after: tuple[float, ...], higher_is_better: bool
-) -> Verdict:
-    return verdict(
-        before, after, higher_is_better=higher_is_better, smallest_effect=SMALLEST_EFFECT
-    )

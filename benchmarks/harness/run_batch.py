@@ -88,7 +88,9 @@ def run(command: Sequence[str], *, env: Mapping[str, str], answers: Path, log: P
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
     if process.wait() != 0 or ready_at is None or not answers.exists():
-        raise RuntimeError(f"run-batch ended with {process.returncode}:\n{log.read_text()[-12000:]}")
+        raise RuntimeError(
+            f"run-batch ended with {process.returncode}:\n{log.read_text()[-12000:]}"
+        )
     written_at = answers.stat().st_mtime
     lines, tokens = count(answers)
     return Timed(written_at - started_at, written_at - ready_at, lines, tokens, progress)

@@ -23,7 +23,8 @@ def visible_runs(user: Any, projects: Sequence[Project] | None = None) -> QueryS
 
 def access_run(user: Any, public_id: str) -> Run:
     """Return a run by its id; Http404 if it is unknown or of a foreign project."""
-    found = visible_runs(user).filter(public_id=public_id).first()
+    runs = visible_runs(user).select_related("judge_batch")
+    found = runs.filter(public_id=public_id).first()
     if found is None:
         raise Http404(f"No benchmark found with id '{public_id}'.")
     return found

@@ -25,6 +25,8 @@ from jobs.views.access import projects_to_submit_to
 from jobs.views.submit_forms import problems_of
 
 CHOICES_MAX = 100
+# The field in which a check of its kind says what it wants.
+_SAYS = ("text", "pattern", "model")
 
 
 @require_http_methods(["GET", "POST"])
@@ -93,10 +95,11 @@ def _as_before(request: HttpRequest) -> dict[str, Any]:
         "project": str(run.project_id),
     }
     for check in run.checks:
-        kind = check.get("kind", "")
-        given[kind] = check.get("text") or check.get("pattern") or "on"
+        kind = check["kind"]
+        given[kind] = next((check[field] for field in _SAYS if field in check), "on")
         if kind == "json_schema":
-            given[kind] = json.dumps(check.get("schema"), indent=2)
+            given[kind] = json.dumps(check["schema"], indent=2)
+        given |= {"criteria": check["criteria"]} if "criteria" in check else {}
     return given
 
 

@@ -10,6 +10,7 @@ from django import forms
 from django.conf import settings
 
 from benchmarks.models import Workload
+from benchmarks.services.judging import CRITERIA_MAX
 from benchmarks.services.runs import REPEATS_MAX
 from benchmarks.workloads import SHIPPED
 
@@ -17,7 +18,7 @@ _TEXT_MAX = 10_000
 _PRICE_DIGITS = 10
 DEFAULT_REPEATS = 5
 # Fields that say what answers are checked for.
-CHECKS = ("json", "gold", "contains", "regex", "exact", "json_schema")
+CHECKS = ("json", "gold", "contains", "regex", "exact", "json_schema", "judge")
 
 
 class RunForm(forms.Form):
@@ -41,6 +42,8 @@ class RunForm(forms.Form):
     regex = forms.CharField(label="Matches", max_length=_TEXT_MAX, required=False)
     exact = forms.CharField(label="Is exactly", max_length=_TEXT_MAX, required=False)
     json_schema = forms.CharField(label="JSON schema", max_length=100_000, required=False)
+    judge = forms.ChoiceField(label="Judge", required=False)
+    criteria = forms.CharField(label="Criteria", max_length=CRITERIA_MAX, required=False)
 
     def __init__(
         self, *args: Any, own: Sequence[Workload], models: Sequence[str], **kwargs: Any
@@ -50,6 +53,7 @@ class RunForm(forms.Form):
             "workload": [(one.name, one.title) for one in SHIPPED.values()]
             + [(one.public_id, one.title) for one in own],
             "model": [(name, name) for name in models],
+            "judge": [("", ""), *((name, name) for name in models)],
         }
         for name, values in choices.items():
             field = self.fields[name]
@@ -76,4 +80,7 @@ class RunForm(forms.Form):
         ]
         if given["json_schema"] is not None:
             found.append({"kind": "json_schema", "schema": given["json_schema"]})
+        if given["judge"]:
+            criteria = {"criteria": given["criteria"]} if given["criteria"] else {}
+            found.append({"kind": "judge", "model": given["judge"], **criteria})
         return found

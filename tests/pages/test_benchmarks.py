@@ -185,6 +185,31 @@ def test_a_run_shows_all_that_was_measured_and_what_was_not(page, project):
     assert "not valid: read over 1 s of 9 s" in text and "J / token" not in text
 
 
+def test_a_judge_at_work_is_shown_and_what_it_found(page, project):
+    judging = make_batch(project=project, texts=["8"], open_lines=3)
+    run = make_run(project)
+    Run.objects.filter(pk=run.pk).update(state=RunState.SCORING, judge_batch=judging)
+    text = _text(page.get(f"/benchmarks/{run.public_id}/live"))
+    assert "a model judges the answers" in text and "<b>1</b> of 4" in text
+    found = {"check": "judge", "words": "score by m, 1 to 10", "scored": 3, "unread": 1}
+    scores = [{**found, "mean": 7.25, "share": 0.725, "examples": []}]
+    Run.objects.filter(pk=run.pk).update(state=RunState.COMPLETED, scores=scores)
+    text = _text(page.get(f"/benchmarks/{run.public_id}"))
+    assert "7.25 of 10" in text and "1 unread" in text and "the answer score" not in text
+
+
+def test_a_run_without_a_good_answer_has_regressed_in_that(page, project):
+    base, bad = make_run(project), make_run(project)
+    none = {"success_rate": 0.0, "completed": 0}
+    RunPart.objects.filter(run=bad).update(figures={**bad.figures, **none})
+    Run.objects.filter(pk=bad.pk).update(figures={**bad.figures, **none})
+    compared = page.get(f"/benchmarks/compare?runs={base.public_id},{bad.public_id}").context
+    verdicts = {one.metric.path: one.verdict.name for one in compared["comparison"].verdicts}
+    assert verdicts["success_rate"] == "regressed"
+    turned = page.get(f"/benchmarks/compare?runs={bad.public_id},{base.public_id}").context
+    assert "success_rate" not in [one.metric.path for one in turned["comparison"].verdicts]
+
+
 def test_a_run_is_pinned_held_against_and_unpinned(page, project):
     base, slow = make_run(project), make_run(project, SLOWER)
     page.post(f"/benchmarks/{base.public_id}/pin")
@@ -244,6 +269,8 @@ def test_a_run_is_started_from_the_form(page, project, own_files):
         "json": "on",
         "regex": "^A",
         "json_schema": '{"type": "object"}',
+        "judge": "small",
+        "criteria": "Is it short?",
         "note": "a try",
     }
     answer = page.post("/benchmarks/new", form)
@@ -255,9 +282,10 @@ def test_a_run_is_started_from_the_form(page, project, own_files):
         {"kind": "json"},
         {"kind": "regex", "pattern": "^A"},
         {"kind": "json_schema", "schema": {"type": "object"}},
+        {"kind": "judge", "model": "small", "criteria": "Is it short?"},
     ]
     again = page.get(f"/benchmarks/new?like={run.public_id}").context["given"]
-    for name in ("workload", "model", "regex"):
+    for name in ("workload", "model", "json", "regex", "judge", "criteria"):
         assert again[name] == form[name], name
     assert (again["requests"], again["repeats"]) == (20, 3)
 
