@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from functools import lru_cache
+from typing import NamedTuple
 
+from benchmarks.fingerprints import Difference, gpus_of, processor_of
+from benchmarks.fingerprints import differences as differences_of
 from benchmarks.models import Run, RunKind, RunState
 from benchmarks.summary import figure
 from benchmarks.verdicts import Verdict, verdict
@@ -37,25 +39,6 @@ METRICS = (
     Metric("joules_per_output_token", "Energy", "J/output token", False),
     Metric("success_rate", "Answered well", "share", True),
 )
-
-# What may differ between runs that are compared: it is what one wants to know the effect of.
-MARKS = {
-    "vbatch": "vbatch",
-    "vllm": "vLLM",
-    "driver": "GPU driver",
-    "engine_args": "engine arguments",
-    "revision": "model revision",
-    "source": "model source",
-}
-
-
-class Difference(NamedTuple):
-    """Something in which two runs differ, as people name it."""
-
-    name: str
-    title: str
-    before: str
-    after: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +100,7 @@ def why_unlike(one: Run, other: Run, *, same_model: bool = True) -> list[str]:
         )
     if same_model and one.model_name != other.model_name:
         reasons.append(f"They asked other models: {one.model_name}, and {other.model_name}.")
-    for title, read in (("GPUs", _gpus), ("processors", _processor)):
+    for title, read in (("GPUs", gpus_of), ("processors", processor_of)):
         if read(one.fingerprint) != read(other.fingerprint):
             reasons.append(
                 f"They ran on other {title}: {read(one.fingerprint)}, and "
@@ -128,64 +111,44 @@ def why_unlike(one: Run, other: Run, *, same_model: bool = True) -> list[str]:
 
 def differences(before: Run, after: Run) -> list[Difference]:
     """Return what differs in the fingerprints of two runs and may well be the cause."""
-    found = []
-    for name, title in MARKS.items():
-        old, new = _mark(before.fingerprint, name), _mark(after.fingerprint, name)
-        if old != new:
-            found.append(Difference(name, title, old or "not known", new or "not known"))
-    return found
+    return differences_of(before.fingerprint, after.fingerprint)
 
 
 def repeats_of(run: Run, metric: Metric) -> list[float]:
     """Return a metric of each measured repeat, in their order."""
     if run.kind != RunKind.MEASURED:
         return [float(value) for value in run.figures.get("repeats", {}).get(metric.path, [])]
-    parts = run.parts.exclude(repeat=0).order_by("repeat").values_list("figures", flat=True)
-    values = [figure(figures or {}, metric.path) for figures in parts]
+    # In Python, so that parts that were fetched with many runs are not asked for again.
+    parts = sorted(run.parts.all(), key=lambda part: part.repeat)
+    values = [figure(part.figures or {}, metric.path) for part in parts if part.repeat]
     return [value for value in values if value is not None]
 
 
+def verdict_on(metric: Metric, baseline: Run, candidate: Run) -> MetricVerdict | None:
+    """Say what the change of a metric is worth; None where it is not known of both runs."""
+    old, new = figure(baseline.figures, metric.path), figure(candidate.figures, metric.path)
+    before, after = repeats_of(baseline, metric), repeats_of(candidate, metric)
+    # Of nothing there is no change that could be told.
+    if not old or new is None or (before and not any(before)) or min((0, *before, *after)) < 0:
+        return None
+    found = _verdict(tuple(before), tuple(after), metric.higher_is_better)
+    return MetricVerdict(metric=metric, baseline=old, candidate=new, verdict=found)
+
+
 def _verdicts(baseline: Run, candidate: Run) -> list[MetricVerdict]:
-    found = []
-    for metric in METRICS:
-        old, new = figure(baseline.figures, metric.path), figure(candidate.figures, metric.path)
-        if old is None or new is None or not old:
-            continue
-        found.append(
-            MetricVerdict(
-                metric=metric,
-                baseline=old,
-                candidate=new,
-                verdict=verdict(
-                    repeats_of(baseline, metric),
-                    repeats_of(candidate, metric),
-                    higher_is_better=metric.higher_is_better,
-                    smallest_effect=SMALLEST_EFFECT,
-                ),
-            )
-        )
-    return found
+    found = (verdict_on(metric, baseline, candidate) for metric in METRICS)
+    return [one for one in found if one is not None]
+
+
+# Pages ask for the same ones again and again, and a bootstrap takes a moment.
+@lru_cache(maxsize=4_096)
+def _verdict(
+    before: tuple[float, ...], after: tuple[float, ...], higher_is_better: bool
+) -> Verdict:
+    return verdict(
+        before, after, higher_is_better=higher_is_better, smallest_effect=SMALLEST_EFFECT
+    )
 
 
 def _measured_by(run: Run) -> str:
     return run.tool or "vbatch"
-
-
-def _gpus(fingerprint: Mapping[str, Any]) -> str:
-    names = [gpu["name"] for gpu in fingerprint.get("gpus", [])]
-    counts = {name: names.count(name) for name in sorted(names)}
-    return ", ".join(f"{count} × {name}" for name, count in counts.items()) or "no GPU"
-
-
-def _processor(fingerprint: Mapping[str, Any]) -> str:
-    # With GPUs the processor hardly matters, and hosts of one kind differ in it.
-    if fingerprint.get("gpus"):
-        return "any"
-    return f"{fingerprint.get('cpu') or 'not known'}, {fingerprint.get('cores') or '?'} cores"
-
-
-def _mark(fingerprint: Mapping[str, Any], name: str) -> str:
-    if name == "driver":
-        drivers: Sequence[str] = sorted({g["driver"] for g in fingerprint.get("gpus", [])})
-        return ", ".join(drivers)
-    return str(fingerprint.get(name) or "")

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from django.db.models import QuerySet
 
-from benchmarks.harness import curation_requests
+from benchmarks.harness import benchmark_requests, curation_requests
 from curation.models import ResponseSearch
 from jobs.models import Batch, BatchRequest, Chunk, Lane, Project
 from jobs.states import BatchState, ChunkState
@@ -116,6 +116,7 @@ _PAGES = {
     **{name: cost for kind in _KINDS for name, cost in _batch(kind).items()},
     **curation_requests.results(),
     **curation_requests.compare(),
+    **benchmark_requests.benchmarks(),
     "Answers, huge, middle": ("/batches/{huge}?from={huge_middle}", 15),
     "Answers, huge, end": ("/batches/{huge}?from={huge_end}", 15),
     "Answers, huge, errors": ("/batches/{huge}?show=errors", 14),
@@ -278,6 +279,7 @@ def find_subjects(project: Project) -> dict[str, str]:
         "deep_batch": deep.public_id,
         "deep_result": str(_deep_result()),
         "deep_file": deep.input_file_public_id,
+        **benchmark_requests.find_runs(project),
         "deep_admin_page": str(max(1, Batch.objects.count() * 3 // 4 // 50)),
         "file": small.input_file_public_id,
         "output": small.output_file.public_id,

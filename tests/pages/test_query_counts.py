@@ -8,6 +8,7 @@ from django.contrib.auth.models import User
 from benchmarks.harness.asking import PEOPLE, Askers
 from benchmarks.harness.page_list import ADMIN, REQUESTS, VIEWER, Ask, find_cursors, find_subjects
 from benchmarks.harness.pages import GOOD
+from benchmarks.services.baselines import baseline_of, pin_baseline
 from curation.services.search_index import index_responses
 from jobs.models import Membership, Project, StoredFile
 from jobs.services.audit import note_deed
@@ -16,6 +17,7 @@ from jobs.states import BatchState
 from monitoring.prometheus.exposition import collector
 from monitoring.quantities import PHASE_RUNNING, SeriesKind, Step
 from tests.cast import claim, make_batch, make_gpu, make_series, make_worker
+from tests.pages.benchmarked import make_run
 
 
 # One part of the list for each of its pages, so that they can run side by side.
@@ -72,6 +74,11 @@ def _fill(project: Project, name: str) -> None:
     make_batch(project=project, state=BatchState.COMPLETED, texts=["a"], errors=["no"], **ended)
     for state in (BatchState.FAILED, BatchState.CANCELLED, BatchState.EXPIRED):
         make_batch(project=project, state=state, **ended)
+    make_run(project, state="running", batches=[running])
+    scored = {"check": "json", "words": "is JSON", "scored": 9, "share": 0.5, "examples": [1]}
+    run = make_run(project, (900, 910, 905), batches=[None, huge], scores=[scored])
+    if baseline_of(run) is None:
+        pin_baseline(run=run)
     make_batch(project=get_project(name="small"), state=BatchState.COMPLETED, texts=["a"], **ended)
     note_deed(action="batch.cancel", target=huge.public_id, project=project)
 

@@ -18,7 +18,7 @@ import psycopg
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.harness.seeding import batches, fleet, lines, samples
+from benchmarks.harness.seeding import batches, bench_runs, fleet, lines, samples
 from tests.stack import Stack
 from vbatch_site.embedded_db import delete_db
 
@@ -35,6 +35,9 @@ COUNTED = (
     "monitoring_batchsummary",
     "monitoring_daytally",
     "curation_responsesearch",
+    "monitoring_laneuse",
+    "benchmarks_run",
+    "benchmarks_runpart",
 )
 
 
@@ -79,6 +82,7 @@ def seed(url: str, *, batch_count: int, response_count: int, sample_count: int) 
         batches.seed(connection)
         lines.seed_search(connection)
         samples.seed(connection, sample_count=sample_count)
+        bench_runs.seed(connection)
         _set_sequences(connection)
         # What autovacuum would have done by and by.
         connection.execute("VACUUM (ANALYZE)")
