@@ -14,12 +14,12 @@ from jobs.services.responses import Finished, commit_responses
 GROUP_LINES = 512
 GROUP_BYTES = 8 * 1024 * 1024
 
-# What is known of a batch that was deleted, or whose results are hidden, is not given out.
+# What stands in results that are hidden, as those of a deleted batch are, is not given out.
 _KNOWN = """
 SELECT k.key, a.request_id, octet_length(a.body)
 FROM jobs_knownanswer k
 JOIN jobs_batchresponse a ON a.request_id = k.response_id
-JOIN jobs_batch b ON b.id = a.batch_id AND b.deleted_at IS NULL
+JOIN jobs_batch b ON b.id = a.batch_id
 JOIN jobs_storedfile f ON f.id = b.output_file_id AND f.deleted_at IS NULL
     AND (f.expires_at IS NULL OR f.expires_at > clock_timestamp())
 WHERE k.project_id = %s AND k.key = ANY(%b)
