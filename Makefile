@@ -11,8 +11,7 @@ RUN := $(VENV)/bin/python
 MANAGE := $(RUN) manage.py
 PYTEST := $(RUN) -m pytest
 # Two at a time goes what needs no engine, browser or servers and is no long run; then, a file
-# each, what starts servers or a browser, and mostly waits. An engine wants both cores, and the
-# kill tests a machine of their own.
+# each, what starts servers or a browser, and mostly waits. An engine wants both cores.
 SLOW := engine or browser or stack or setup or long
 FAST := not ($(SLOW) or torture)
 # More options for pytest: make test ARGS="-k cancel -x"
@@ -40,9 +39,8 @@ reset: ## Delete all data (asks first).
 
 test: setup-dev ## Run every test, real vLLM and real PostgreSQL included.
 	@$(PYTEST) -n 2 -m "$(FAST)" $(ARGS)
-	@$(PYTEST) -n 2 --dist loadfile -m "(stack or long or browser or setup) and not torture" --ignore tests/torture $(ARGS)
+	@$(PYTEST) -n 2 --dist loadfile -m "(stack or long or browser or setup) and not torture" $(ARGS)
 	@$(PYTEST) -m "engine and not torture" $(ARGS)
-	@$(PYTEST) -m "stack and not torture" tests/torture $(ARGS)
 
 test-fast: setup-dev ## Run the tests that need no engine, browser or servers: about a minute.
 	@$(PYTEST) -n 2 -m "$(FAST)" $(ARGS)

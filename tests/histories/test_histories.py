@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from django.core.files.base import ContentFile
-from django.db import connection, transaction
+from django.db import transaction
 from django.test import override_settings
 from django.utils import timezone
 from hypothesis import HealthCheck, settings
@@ -39,17 +39,13 @@ from jobs.services.reusing import claim_lines
 from jobs.services.suspects import InFlight, note_engine_death
 from jobs.services.webhooks import announce_events
 from jobs.states import BatchState, LaneKind
+from tests.emptying import empty_tables
 from tests.histories.check import check_files, check_tables
 
 HISTORIES = 100
 STEPS = 30
 LANES = 2
 ENGINE = b"e" * 32
-TABLES = (
-    "jobs_batch, jobs_batchrequest, jobs_batchresponse, jobs_batchevent, jobs_chunk, jobs_suspect, "
-    "jobs_knownanswer, jobs_storedfile, jobs_webhookdelivery, jobs_webhookattempt, jobs_worker, "
-    "jobs_lane, jobs_lanemodel, jobs_auditentry, django_q_ormq"
-)
 
 # Which batch: an index into those that were ever made, so that old ones are met again and again.
 which = st.integers(0, 99)
@@ -66,8 +62,7 @@ class Histories(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        with connection.cursor() as cursor:
-            cursor.execute(f"TRUNCATE {TABLES} CASCADE")
+        empty_tables()
         self.project: Project = get_project(name="histories")
         self.model, _ = ServedModel.objects.get_or_create(name="m", defaults={"source": "/m"})
         _, self.lanes = register_worker(

@@ -79,6 +79,8 @@ def test_an_away_server_is_said_and_forgiven(open_page, live_server, project):
 def test_a_hidden_page_asks_nothing(open_page, live_server, project):
     with open_page() as page:
         page.goto(f"{live_server.url}/batches")
+        # The browser fetches the page's icon at a moment of its own choice.
+        page.wait_for_load_state("networkidle")
         asked: list[str] = []
         page.evaluate(
             "Object.defineProperty(document, 'hidden', {configurable: true, get: () => true})"
