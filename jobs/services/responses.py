@@ -19,6 +19,7 @@ from jobs.models import Batch, Chunk, Suspect
 from jobs.result_lines import result_line
 from jobs.services.chunks import ClaimedChunk, release_chunks, renew_chunks
 from jobs.services.hot import hot_cursor
+from jobs.services.known_answers import note_answers
 from jobs.services.result_files import create_result_files
 from jobs.services.transitions import move_batch
 from jobs.states import BatchState
@@ -170,7 +171,7 @@ def _commit(
                 batch=batches[batch_id],
                 rows=[item for item in rows if item.chunk.batch_id == batch_id],
             )
-        note_known_answers(inserted)
+        note_answers(_shared(inserted))
         if done:
             Chunk.objects.filter(
                 pk__in=[chunk.id for chunk in done if (chunk.id, chunk.attempt) in result.held]
@@ -186,6 +187,15 @@ def _commit(
         if batch.state == BatchState.IN_PROGRESS and batch.paused_at is None
     }
     return result
+
+
+def _shared(rows: Sequence[Finished]) -> dict[tuple[int, bytes], int]:
+    """Return by project and key which of these rows hold the answer to equal lines."""
+    return {
+        (item.chunk.project_id, item.key): item.request_id
+        for item in reversed(rows)
+        if item.key is not None and is_whole(item.answer)
+    }
 
 
 def _give_back_paused(batches: Mapping[int, Batch], held: Sequence[ClaimedChunk]) -> None:
@@ -291,35 +301,6 @@ def insert_responses(*, lane_id: int | None, batch: Batch, rows: Sequence[_Row])
         first_response_at=F("first_response_at") if batch.first_response_at else Now(),
     )
     return new
-
-
-_KNOWN = """
-INSERT INTO jobs_knownanswer (project_id, key, response_id)
-SELECT * FROM unnest(%b::int8[], %b::bytea[], %b::int8[])
-ON CONFLICT (project_id, key) DO UPDATE SET response_id = EXCLUDED.response_id
-"""
-
-
-def note_known_answers(rows: Sequence[Finished]) -> None:
-    """Note which of the rows just inserted hold the answers to equal lines.
-
-    Where one was known already it could not be taken, or else none of these had been computed.
-    """
-    found = {
-        (item.chunk.project_id, item.key): item.request_id
-        for item in reversed(rows)
-        if item.key is not None and is_whole(item.answer)
-    }
-    if not found:
-        return
-    # In one order for everybody: two lanes that note the same answers wait for each other.
-    keys = sorted(found)
-    with hot_cursor() as cursor:
-        cursor.execute(
-            _KNOWN,
-            ([project for project, _ in keys], [k for _, k in keys], [found[k] for k in keys]),
-            binary=True,
-        )
 
 
 def _line(batch: Batch, item: Answered) -> bytes:

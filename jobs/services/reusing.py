@@ -4,31 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from jobs.answers import Answer
 from jobs.services.chunks import ClaimedChunk, OpenLine, claim_chunks, read_open_lines
-from jobs.services.hot import hot_cursor
+from jobs.services.known_answers import find_answers, read_answers
 from jobs.services.responses import Finished, commit_responses
 
 # So many answers are read and committed at a time, and about so many bytes: they are held in
 # memory meanwhile.
 GROUP_LINES = 512
 GROUP_BYTES = 8 * 1024 * 1024
-
-# What is known of a batch that was deleted, or whose results are hidden, is not given out.
-_KNOWN = """
-SELECT k.key, a.request_id, octet_length(a.body)
-FROM jobs_knownanswer k
-JOIN jobs_batchresponse a ON a.request_id = k.response_id
-JOIN jobs_batch b ON b.id = a.batch_id AND b.deleted_at IS NULL
-JOIN jobs_storedfile f ON f.id = b.output_file_id AND f.deleted_at IS NULL
-    AND (f.expires_at IS NULL OR f.expires_at > clock_timestamp())
-WHERE k.project_id = %s AND k.key = ANY(%b)
-"""
-_ANSWERS = """
-SELECT request_id, ok, status_code, body, text, finish_reason, input_tokens, cached_tokens,
-    output_tokens, reasoning_tokens
-FROM jobs_batchresponse WHERE request_id = ANY(%b)
-"""
 
 
 def claim_lines(
@@ -59,11 +42,7 @@ def _answer_known(
 ) -> set[int]:
     """Commit the known answers to these lines; return the requests that have one now."""
     keys = {line.key for _, lines in claimed for line in lines if line.key is not None}
-    if not keys:
-        return set()
-    with hot_cursor() as cursor:
-        cursor.execute(_KNOWN, (project_id, list(keys)), prepare=False, binary=True)
-        known = {key: (request_id, size) for key, request_id, size in cursor}
+    known = find_answers(project_id=project_id, keys=keys)
     if not known:
         return set()
     answered: set[int] = set()
@@ -100,9 +79,7 @@ def _copies(
 ) -> list[Finished]:
     """Return the lines with their answers; one that was just deleted is none."""
     sources = {known[line.key][0] for _, line in group if line.key is not None}
-    with hot_cursor() as cursor:
-        cursor.execute(_ANSWERS, (list(sources),), prepare=False, binary=True)
-        answers = {row[0]: Answer(*row[1:]) for row in cursor}
+    answers = read_answers(request_ids=sources)
     return [
         Finished(
             chunk=chunk,

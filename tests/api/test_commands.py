@@ -90,13 +90,14 @@ def submit(live_server, owner, lane, monkeypatch):
 def test_submitbatch_waits_and_writes_the_answers(submit, tmp_path):
     source, target = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
     source.write_bytes(lines(5))
-    out, err = submit(source, "--wait", "--output", target, "--priority", "1")
+    asked = ("--priority", "1", "--request-order", "file", "--no-reuse")
+    out, err = submit(source, "--wait", "--output", target, *asked)
     batch = Batch.objects.get()
     assert out.splitlines() == [
         batch.public_id,
         "All 5 lines were answered. Tokens: 50 in, 20 out.",
     ]
-    assert batch.priority == 1
+    assert (batch.priority, batch.request_order, batch.reuse_answers) == (1, "file", False)
     answers = [json.loads(one) for one in target.read_text().splitlines()]
     assert [one["custom_id"] for one in answers] == [f"line-{n}" for n in range(5)]
     assert f"Written: {target}" in err

@@ -46,6 +46,7 @@ HISTORIES = 100
 STEPS = 30
 LANES = 2
 ENGINE = b"e" * 32
+
 # Which batch: an index into those that were ever made, so that old ones are met again and again.
 which = st.integers(0, 99)
 # What a person may do to a batch, each a method below.

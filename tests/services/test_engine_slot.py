@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -141,3 +142,23 @@ def test_the_memory_that_is_wanted_is_what_the_engine_will_ask_for(
     engine_args: str, share: float
 ) -> None:
     assert memory_share(engine_args) == share
+
+
+@pytest.mark.parametrize("changes", [False, True])
+def test_of_a_model_that_changes_while_it_is_loaded_nothing_is_known(
+    slot: EngineSlot, gpu_lane: Lane, settings: Any, tmp_path: Any, changes: bool
+) -> None:
+    """Else its answers would pass for those of the model that is there later, or was before."""
+    (tmp_path / "config.json").write_text('{"architectures": ["LlamaForCausalLM"]}')
+    settings.GPU_GATE = False
+    note_gpus(worker_id=gpu_lane.worker_id, note="", readings=[READING])
+    started = step(slot, gpu_lane)
+    assert (started.engine_state, started.engine_revision) == (EngineState.STARTING, "")
+    if changes:
+        (tmp_path / "config.json").write_text('{"architectures": ["MistralForCausalLM"]}')
+    deadline = time.monotonic() + 60
+    while (lane := step(slot, gpu_lane)).engine_state == EngineState.STARTING:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert lane.engine_state == EngineState.READY
+    assert bool(lane.engine_revision) is not changes

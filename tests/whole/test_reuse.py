@@ -89,3 +89,22 @@ def _by_lane(stack: Stack, batch: str) -> list[Any]:
         "WHERE b.public_id = %s AND a.lane_id IS NOT NULL",
         batch,
     )
+
+
+@pytest.mark.torture
+def test_equal_lines_that_kill_the_engine_hurt_nobody_else(
+    make_stack: Callable[..., Stack],
+) -> None:
+    plan = {"latency_ms": 50, "max_concurrency": 16, "engine_args": "--max-num-seqs 16"}
+    stack = make_stack(models={"toy": plan})
+    stack.start_web()
+    stack.start_worker()
+    killers = [chat_line(f"kills-{n}", "STUB:DIE", temperature=0) for n in range(3)]
+    lines = [*twice(20, "good"), *killers, *twice(20, "more")]
+    batch = stack.submit(lines)
+    assert stack.wait_ended(batch, 120) == "completed"
+    results = check_finished(stack, batch, lines)
+    assert set(results.errors) == {"kills-0", "kills-1", "kills-2"}
+    assert results.error_code("kills-0") == "engine_crashed"
+    # Each dies twice alone, and together they die a few times before.
+    assert stack.engine_starts() <= 1 + 2 * 3 + 4

@@ -53,6 +53,16 @@ class Command(BaseCommand):
             help="write the answers to OUT, and failed lines beside it (implies --wait)",
         )
         parser.add_argument("--priority", type=int, choices=(-1, 0, 1), default=0)
+        parser.add_argument(
+            "--request-order",
+            choices=("auto", "file"),
+            help="auto runs lines that begin alike one after the other where that spares work",
+        )
+        parser.add_argument(
+            "--no-reuse",
+            action="store_true",
+            help="compute every line, also those to which the answer is known",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         key = (
@@ -115,7 +125,7 @@ class Command(BaseCommand):
             input_file_id=stored.id,
             endpoint=endpoint,
             completion_window="24h",
-            extra_body={"priority": options["priority"]} if options["priority"] else None,
+            extra_body=_asked_besides(options),
         )
         return batch.id
 
@@ -165,3 +175,17 @@ def _again(batch_id: str, options: dict[str, Any]) -> str:
     if options["output"]:
         words += ["--output", str(options["output"])]
     return shlex.join(words)
+
+
+def _asked_besides(options: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the fields of a create that OpenAI's client does not know, as far as they are asked
+    for: another server would refuse them.
+    """
+    asked: dict[str, Any] = {}
+    if options["priority"]:
+        asked["priority"] = options["priority"]
+    if options["request_order"]:
+        asked["request_order"] = options["request_order"]
+    if options["no_reuse"]:
+        asked["reuse_answers"] = False
+    return asked or None
