@@ -7,6 +7,7 @@ import statistics
 
 import pytest
 
+from benchmarks.harness.proof import prompts, results
 from benchmarks.harness.proof.duplicates import half_twice
 from benchmarks.harness.proof.ours import in_turn
 from benchmarks.harness.proof.prefixes import EACH, GROUPS, prefix_lines
@@ -69,6 +70,12 @@ def test_the_interval_of_the_median_is_always_the_same_and_within_the_values() -
     assert interval_of_median([1.0] * 7) == (1.0, 1.0)
 
 
+def test_the_interval_rests_on_no_chance(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(results, "RESAMPLES", 50)
+    values = [math.sin(number) for number in range(40)]
+    assert len({interval_of_median(values) for _ in range(5)}) == 1
+
+
 def test_a_percentile_is_a_value_that_so_many_do_not_exceed() -> None:
     values = [float(value) for value in range(1, 101)]
     assert percentile(values, 0.5) == 50
@@ -102,6 +109,13 @@ def test_prompts_are_varied_all_different_and_the_same_for_a_seed() -> None:
     assert not set(first) & set(texts("two"))
     lengths = sorted(len(text.split()) for text in first)
     assert lengths[-1] > 4 * lengths[0]
+
+
+def test_a_prompt_that_was_drawn_before_is_drawn_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prompts, "passage", lambda words, draw: str(draw.randrange(8)))
+    lines = prompts.chat_lines(40, model="m", seed="s", max_tokens=8)
+    texts = [line["body"]["messages"][0]["content"] for line in lines]
+    assert len(texts) == len(set(texts)) == 40
 
 
 def test_the_best_order_has_the_lines_of_the_file_group_by_group() -> None:
