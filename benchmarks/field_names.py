@@ -13,6 +13,7 @@ FIELD_NAMES: dict[str, str] = {
     "requests": "num_prompts",
     "completed": "completed",
     "failed": "failed",
+    "reused": "reused",
     "success_rate": "success_rate",
     "duration_s": "duration",
     "input_tokens": "total_input_tokens",

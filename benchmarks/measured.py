@@ -50,13 +50,14 @@ def measure_batch(batch: Batch) -> dict[str, Any]:
     Rates are per second, from the first request that was sent to the last answer that was
     committed; `steady` is the part from the first tenth of the answers to the last. Latencies are
     in milliseconds: `e2el` of each request, as its lane saw it, and `ttft`, `tpot` and `itl` as
-    the engine's histograms have them. `engine_covers` is what share of the engine's output was
+    the engine's histograms have them. Lines whose answers were `reused` count as answered. `engine_covers` is what share of the engine's output was
     the batch's own: beside 1, its histograms, its prefix cache and the energy are not told.
     """
     found: dict[str, Any] = {
         "requests": batch.total,
         "completed": batch.completed,
         "failed": batch.failed,
+        "reused": batch.reused,
         "input_tokens": batch.input_tokens,
         "cached_tokens": batch.cached_tokens,
         "output_tokens": batch.output_tokens,
@@ -149,8 +150,10 @@ def _engine_latencies(
     read = [(use.before, use.after) for use in uses if use.before and use.after]
     if not read or len(read) < len(uses):
         return {}
-    own = batch.output_tokens or batch.input_tokens
-    counted = _gained(read, "generation_tokens" if batch.output_tokens else "prompt_tokens")
+    # What was taken over from equal lines cost the engine nothing.
+    output_tokens = batch.output_tokens - batch.reused_output_tokens
+    own = output_tokens or batch.input_tokens - batch.reused_input_tokens
+    counted = _gained(read, "generation_tokens" if output_tokens else "prompt_tokens")
     if not own or not counted:
         return {}
     found["engine_covers"] = own / counted

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import os
 import sys
 import time
@@ -19,6 +21,7 @@ log = structlog.get_logger()
 STOPPED_S = 12.0
 LOOK_EVERY_S = 0.5
 RESTART_PAUSE_S = 1.0
+_KERNEL_KEEPS_CHILDREN = bool(glob.glob(f"/proc/{os.getpid()}/task/*/children"))
 
 
 class ClusterWatch:
@@ -83,7 +86,9 @@ class ClusterWatch:
         assert self._process is not None
         if not self._process.is_running:
             return "it ended"
-        found = _descendants(self._process.pid)
+        found = descendants(self._process.pid)
+        if self._known - found.keys():
+            found = descendants(self._process.pid, thorough=True)
         missing = self._known - found.keys()
         if missing:
             return f"process {min(missing)} of it died"
@@ -98,21 +103,41 @@ class ClusterWatch:
         return ""
 
 
-def _descendants(pid: int) -> dict[int, str]:
-    """Return the status of each living descendant of a process, by its id."""
+def descendants(pid: int, *, thorough: bool = False) -> dict[int, str]:
+    """Return the status of each living descendant of a process in its group, by its id.
+
+    Unless `thorough`, one may be passed over while another ends.
+    """
     found: dict[int, str] = {}
-    try:
-        children = psutil.Process(pid).children(recursive=True)
-    except psutil.NoSuchProcess:
-        return found
-    for child in children:
+    for child in _by_parents(pid) if thorough or not _KERNEL_KEEPS_CHILDREN else _by_files(pid):
         try:
             # In its group: a helper that one of them starts in a session of its own may end.
-            if os.getpgid(child.pid) != pid:
+            if os.getpgid(child) != pid:
                 continue
-            status = child.status()
+            status = psutil.Process(child).status()
         except (psutil.NoSuchProcess, ProcessLookupError):
             continue
         if status != psutil.STATUS_ZOMBIE:
-            found[child.pid] = status
+            found[child] = status
+    return found
+
+
+def _by_parents(pid: int) -> list[int]:
+    """Find them by asking each process of the machine whose child it is: slow where many are."""
+    try:
+        return [child.pid for child in psutil.Process(pid).children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _by_files(pid: int) -> list[int]:
+    """Find them in the kernel's lists of each thread's children."""
+    found: list[int] = []
+    left = [pid]
+    while left:
+        for path in glob.glob(f"/proc/{left.pop()}/task/*/children"):
+            with contextlib.suppress(OSError):
+                more = [int(word) for word in Path(path).read_text().split()]
+                found += more
+                left += more
     return found

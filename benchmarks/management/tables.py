@@ -71,6 +71,17 @@ def show_comparison(found: Comparison, baseline: Run, console: Console) -> None:
         )
 
 
+def show_beside(run: Run, rival: Run, console: Console) -> None:
+    """Print a run and that of another tool on the same requests, and the ratio of the two."""
+    table = Table("figure", "vbatch", rival.tool, "ratio", "unit")
+    for metric in (*METRICS, *_ALSO):
+        ours, theirs = figure(run.figures, metric.path), figure(rival.figures, metric.path)
+        if ours is not None and theirs:
+            ratio = f"{ours / theirs:.2f}"
+            table.add_row(metric.title, number(ours), number(theirs), ratio, metric.unit)
+    console.print(table)
+
+
 def number(value: float) -> str:
     """Return a figure with as many digits as say something."""
     if value == 0 or abs(value) >= 1_000:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -137,6 +138,12 @@ def create_input(
     )
     name = f"{workload.name}-{repeat}.jsonl"
     return _store(workload.project, name, islice(_requests(workload, change), requests))
+
+
+def write_lines(*, workload: Workload, model_name: str, path: Path) -> None:
+    """Write the requests of a workload for a model into a file of one's own."""
+    with path.open("wb") as file:
+        file.writelines(_requests(workload, BodyChange(model=model_name)))
 
 
 def _requests(workload: Workload, change: BodyChange) -> Iterator[bytes]:

@@ -129,6 +129,12 @@ def reject_engine(*, lane_id: int, generation: int) -> None:
     set_engine(lane_id=lane_id, generation=generation, engine_model_id=None)
 
 
+def release_engine(*, lane_id: int, generation: int) -> None:
+    """Have the engine ended, and none started until a batch wants one."""
+    want_model(lane_id=lane_id, model_id=None)
+    reject_engine(lane_id=lane_id, generation=generation)
+
+
 def start_engine(
     *,
     lane_id: int,

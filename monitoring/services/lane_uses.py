@@ -183,7 +183,8 @@ class _Fleet:
             "vllm": lane.engine_version if is_ours else "",
             "model": batch.model_name,
             "source": (model.source or model.upstream_url) if model else "",
-            "engine_args": model.engine_args if model and is_ours else "",
+            "engine_args": lane.engine_args if is_ours else "",
+            "revision": lane.engine_revision if is_ours else "",
             "max_num_seqs": lane.engine_max_num_seqs if is_ours else None,
             "engine_start_s": (ready - started).total_seconds()
             if is_ours and started and ready and ready > started

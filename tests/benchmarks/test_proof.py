@@ -152,6 +152,16 @@ def test_the_table_says_when_on_what_and_with_which_range() -> None:
     assert "| p99 | 12 ms; one run |  |" in text
 
 
+def test_the_short_table_leaves_out_what_others_rest_on() -> None:
+    rows = [
+        median("chat", "the ratio", [2.0], unit="times"),
+        median("chat", "one side of it", [4.0], unit="s", detail=True),
+    ]
+    assert "one side of it" in markdown(rows, MACHINE)
+    short = markdown(rows, MACHINE, details=False)
+    assert "the ratio" in short and "one side of it" not in short
+
+
 def test_the_table_takes_the_place_of_the_one_before() -> None:
     document = f"# Title\n\n{BEGIN}\nold\n{END}\n\nMore.\n"
     once = put_between(document, "new\n")

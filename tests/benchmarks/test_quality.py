@@ -84,7 +84,7 @@ def test_a_check_says_in_words_what_the_answer_must_be():
     ("check", "says"),
     [
         ({}, "one of json, json_schema"),
-        ({"kind": "judge"}, "one of json"),
+        ({"kind": "magic"}, "gold, not 'magic'."),
         ({"kind": ["json"]}, "one of json"),
         ({"kind": "json", "text": "x"}, "has no field 'text'"),
         ({"kind": "contains"}, "needs a 'text'"),

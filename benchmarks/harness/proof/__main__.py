@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,6 +35,8 @@ README = ROOT / "README.md"
 
 def main() -> None:
     args = read_arguments()
+    # As Ctrl-C does: what was started is taken down again.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     found: dict[str, Any] = {"machine": machine.describe(), "parts": {}}
     results: list[Result] = []
     for name in args.only:
@@ -44,10 +47,14 @@ def main() -> None:
         # After each part: what is measured stays, whatever becomes of the rest.
         write_json(args.json, {**found, "results": [one.as_json() for one in results]})
     text = table.markdown(results, found["machine"])
-    Console().print(Markdown(text) if sys.stdout.isatty() else text, markup=False)
+    if sys.stdout.isatty():
+        Console().print(Markdown(text))
+    else:
+        print(text)
     Console(stderr=True).print(f"All figures: {args.json}")
     if args.readme:
-        README.write_text(table.put_between(README.read_text(), text))
+        short = table.markdown(results, found["machine"], details=False)
+        README.write_text(table.put_between(README.read_text(), short))
     sys.exit(1 if any(one.held is False for one in results) else 0)
 
 

@@ -55,10 +55,10 @@ def measure(
     title = f"API at {rate:g} requests/s, a batch running"
     return {"rate": rate, "seconds": seconds, "rounds": found}, [
         median(PART, f"{title}: p50", [one["p50_ms"] for one in found], unit="ms"),
-        median(PART, "… p99", [one["p99_ms"] for one in found], unit="ms"),
+        median(PART, f"{title}: p99", [one["p99_ms"] for one in found], unit="ms"),
         median(
             PART,
-            "… refused or failed",
+            f"{title}: refused or failed",
             [float(one["failed"]) for one in found],
             unit="requests",
             sign="<=",

@@ -46,7 +46,13 @@ def compare(ran: Mapping[str, Sequence[Ran]], *, lines: int) -> list[Result]:
             took["reused"],
             goal=1.8,
         ),
-        median(PART, "… the same file once more, all answers known", took["again"], unit="s"),
+        median(
+            PART,
+            "the same file once more, all answers known",
+            took["again"],
+            unit="s",
+            detail=True,
+        ),
     ]
 
 

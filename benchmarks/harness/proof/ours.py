@@ -9,10 +9,10 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from benchmarks.harness import run_batch
 from benchmarks.harness.proof.prompts import chat_lines, write
 from benchmarks.harness.proof.steady import Point, steady_rate
 from benchmarks.harness.transfer import create_batch, fetch, upload, wait_for_end
+from jobs.engines import run_batch
 from tests.stack import Stack
 
 TIMEOUT_S = 3_600.0

@@ -17,7 +17,8 @@ class Result:
     """One row of the table: what was measured, what came out, what was to come out.
 
     `low` and `high` are the range of the repeats, or the interval where `note` says so. `sign`
-    and `goal` are the limit, such as ">=" and 1.5; without a goal the figure only tells.
+    and `goal` are the limit, such as ">=" and 1.5; without a goal the figure only tells. A
+    `detail` is what another row rests on.
     """
 
     part: str
@@ -30,6 +31,7 @@ class Result:
     sign: str = ""
     goal: float | None = None
     note: str = ""
+    detail: bool = False
 
     @property
     def held(self) -> bool | None:
@@ -56,6 +58,7 @@ def ratio(
     *,
     goal: float | None = None,
     note: str = "",
+    detail: bool = False,
 ) -> Result:
     """Return the median of `above` over that of `below`.
 
@@ -80,6 +83,7 @@ def ratio(
         sign="" if goal is None else ">=",
         goal=goal,
         note=note,
+        detail=detail,
     )
 
 
@@ -92,6 +96,7 @@ def median(
     sign: str = "",
     goal: float | None = None,
     note: str = "",
+    detail: bool = False,
 ) -> Result:
     """Return the median of repeats, with their range; ValueError where there are none."""
     if not values:
@@ -108,6 +113,7 @@ def median(
         sign=sign,
         goal=goal,
         note=note,
+        detail=detail,
     )
 
 

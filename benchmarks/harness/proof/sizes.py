@@ -75,7 +75,7 @@ def compare(paced: Sequence[Sized], found: Sequence[Sized], *, input_mb: float) 
         ),
         median(
             PART,
-            "… of the web server's memory",
+            f"{max(AT_ONCE):,} lines: growth of the web server's memory",
             [one.web_growth_mb for one in largest],
             unit="MB",
             sign="<=",
@@ -83,7 +83,7 @@ def compare(paced: Sequence[Sized], found: Sequence[Sized], *, input_mb: float) 
         ),
         median(
             PART,
-            f"… validation of {input_mb:,.0f} MB",
+            f"validation of {max(AT_ONCE):,} lines, {input_mb:,.0f} MB",
             [input_mb / one.ran.validation_s for one in largest],
             unit="MB/s",
             sign=">=",
@@ -91,7 +91,7 @@ def compare(paced: Sequence[Sized], found: Sequence[Sized], *, input_mb: float) 
         ),
         median(
             PART,
-            "… download of the answers",
+            f"download of {max(AT_ONCE):,} answers",
             [one.ran.output_bytes / 1e6 / one.ran.download_s for one in largest],
             unit="MB/s",
         ),
@@ -109,13 +109,15 @@ def _rates(engine: str, found: Sequence[Sized]) -> list[Result]:
             f"{lines:,} lines, {engine}: commits between 10 % and 90 %",
             values,
             unit="per s",
+            detail=True,
         )
         for lines, values in sorted(rates.items())
     ]
     medians = [one.value for one in results]
+    sizes = " and ".join(f"{lines:,}" for lines in sorted(rates)) + " lines"
     slowest = Result(
         part=PART,
-        what="… the slowest size against the fastest",
+        what=f"{sizes}, {engine}: the slowest rate of commits against the fastest",
         value=min(medians) / max(medians),
         sign=">=",
         goal=0.9,

@@ -11,14 +11,15 @@ BEGIN = "<!-- make bench -->"
 END = "<!-- end of make bench -->"
 
 
-def markdown(results: Sequence[Result], machine: Mapping[str, Any]) -> str:
+def markdown(results: Sequence[Result], machine: Mapping[str, Any], *, details: bool = True) -> str:
     """Return the table, with a line above it that says when and on what it was measured."""
+    shown = [one for one in results if details or not one.detail]
     rows = [
         caption(machine),
         "",
         "| what | measured | goal |",
         "| --- | --- | --- |",
-        *(f"| {one.what} | {measured(one)} | {goal(one)} |" for one in results),
+        *(f"| {one.what} | {measured(one)} | {goal(one)} |" for one in shown),
     ]
     return "\n".join(rows) + "\n"
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.harness import run_batch
-from benchmarks.harness.run_batch import Timed
+from jobs.engines import run_batch
+from jobs.engines.run_batch import Timed
 from tests.stack import Process
 
 # What chooses the GPU stays in the environment of either; and the size of a CPU's cache, since by
@@ -38,7 +38,7 @@ def identical(engine: Process) -> Start:
     """Return the start with the settings and the environment of a running engine."""
     # Not what marks the product's own processes: this one must not be taken for its child.
     env = {key: value for key, value in engine.environ.items() if not key.startswith("VBATCH_")}
-    return Start(run_batch.as_run_batch(engine), env)
+    return Start(run_batch.as_run_batch(engine.args), env)
 
 
 def as_installed(engine: Process, *, model: str, source: Path, engine_args: Sequence[str]) -> Start:

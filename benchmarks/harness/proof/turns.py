@@ -8,8 +8,11 @@ from typing import Any
 
 from benchmarks.harness.proof import theirs
 from benchmarks.harness.proof.ours import Ran, answer, warm_up
-from benchmarks.harness.run_batch import Timed
+from benchmarks.harness.proof.prompts import chat_lines, write
+from jobs.engines.run_batch import Timed
 from tests.stack import Process, Stack
+
+COMPILING_LINES = 8
 
 
 class Turns:
@@ -50,6 +53,11 @@ class Turns:
         if self.stack.is_running("worker"):
             self.stack.stop_process("worker")
         return self._starts[kind].run(path)
+
+    def compile(self, kind: str) -> None:
+        """Run a few lines: what it compiles is on the disk from then on, as ours is."""
+        lines = chat_lines(COMPILING_LINES, model=self.model, seed=kind, max_tokens=8)
+        self.theirs(kind, write(self.stack.folder / f"compiling-{kind}.jsonl", lines))
 
     def command(self, kind: str) -> list[str]:
         """Return how `run-batch` is started."""

@@ -21,7 +21,8 @@ from urllib.parse import urlsplit
 
 # As static/js/live.js and static/js/series.js ask.
 EVERY_S = 2.0
-PAGES = ("/", "/batches", "/monitor", "/results")
+# The pages; one that is still asks for nothing again.
+PAGES = {"/": "", "/batches": "", "/monitor": "", "/results": "still"}
 _LIVE = re.compile(r'data-live="([^"]+)"')
 _CHART = re.compile(r'data-chart[^>]* data-src="([^"]+)"')
 _HEADERS = {"Accept-Encoding": "gzip"}
@@ -101,6 +102,8 @@ class _Page:
         text = self.get(path).decode()
         self.live = {html.unescape(address): "" for address in _LIVE.findall(text)}
         self.series = {html.unescape(address): "" for address in _CHART.findall(text)}
+        if not self.live and PAGES.get(path) != "still":
+            raise RuntimeError(f"Nothing on {path} is live: what it asks for is not known here")
 
     def look(self) -> None:
         """Ask for what is live, and for what is new in the charts."""

@@ -16,9 +16,10 @@ from rich.console import Console
 from benchmarks.api.rendering import csv_of, render_run, row_of
 from benchmarks.comparing import compare
 from benchmarks.management.following import follow
-from benchmarks.management.tables import show_comparison, show_run
+from benchmarks.management.tables import show_beside, show_comparison, show_run
 from benchmarks.models import Run, RunState, Workload
 from benchmarks.services.baselines import baseline_of, pin_baseline
+from benchmarks.services.rivals import NoRival, check_rival, run_rival
 from benchmarks.services.runs import CannotRun, cancel_run, create_run
 from benchmarks.services.workloads import InvalidWorkload, find_workload
 from benchmarks.workloads import SHIPPED
@@ -26,6 +27,7 @@ from jobs.management.acting import ActingCommand
 from jobs.models import Project
 from jobs.services.fleet import any_worker_alive
 from jobs.services.projects import DEFAULT_PROJECT, get_project
+from jobs.services.served_models import find_model
 
 REGRESSED, NOT_DONE = 1, 2
 
@@ -67,6 +69,11 @@ class Command(ActingCommand):
             metavar="RUN",
             help="compare with this run (default: the one that is pinned, if any)",
         )
+        parser.add_argument(
+            "--against",
+            choices=["vllm-run-batch"],
+            help="run vLLM's own run-batch beside it, on this host's lane",
+        )
         parser.add_argument("--pin", action="store_true", help="pin this run as the baseline")
         parser.add_argument("--json", type=Path, metavar="FILE", help="write the run to FILE")
         parser.add_argument("--csv", type=Path, metavar="FILE", help="and its repeats as a table")
@@ -90,6 +97,8 @@ class Command(ActingCommand):
             raise CommandError(f"The run is {run.state}. {run.error}", returncode=NOT_DONE)
         self._print(lambda console: show_run(run, console))
         _write(run, options)
+        if options["against"]:
+            self._run_rival(run)
         self._judge(run, baseline or baseline_of(run))
         if options["pin"]:
             pin_baseline(run=run)
@@ -100,6 +109,8 @@ class Command(ActingCommand):
             workload: Workload = find_workload(
                 project=project, name=options["workload"], requests=options["requests"]
             )
+            if options["against"] and (model := find_model(options["model"])) is not None:
+                check_rival(model=model, endpoint=workload.endpoint)
             return create_run(
                 project=project,
                 workload=workload,
@@ -109,8 +120,15 @@ class Command(ActingCommand):
                 price_per_gpu_hour=_price(options["price"]),
                 note=options["note"],
             )
-        except (InvalidWorkload, CannotRun) as error:
+        except (InvalidWorkload, CannotRun, NoRival) as error:
             raise CommandError(str(error), returncode=NOT_DONE) from error
+
+    def _run_rival(self, run: Run) -> None:
+        try:
+            rival = run_rival(beside=run, say=self.stderr.write)
+        except NoRival as error:
+            raise CommandError(str(error), returncode=NOT_DONE) from error
+        self._print(lambda console: show_beside(run, rival, console))
 
     def _print(self, show: Callable[[Console], None]) -> None:
         text = io.StringIO()

@@ -1,4 +1,4 @@
-"""vLLM's own `run-batch` over a file, started as the product's engine was, and timed."""
+"""vLLM's own `run-batch` over a file, with the settings of a server, and timed."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-
-from tests.stack import Process
 
 MODULE = "vllm.entrypoints.openai.run_batch"
 # What only a server knows, with the number of values of each.
@@ -38,10 +36,10 @@ class Timed:
     progress: list[tuple[float, int]] = field(default_factory=list)
 
 
-def as_run_batch(engine: Process) -> list[str]:
-    """Return the command that has just the settings of a running engine, less the two files."""
-    at = engine.args.index("vllm.entrypoints.openai.api_server")
-    return [engine.args[0], "-m", MODULE, *without(engine.args[at + 1 :], _OF_THE_SERVER)]
+def as_run_batch(server: Sequence[str]) -> list[str]:
+    """Return the command that has just the settings of a server's, less the two files."""
+    at = server.index("vllm.entrypoints.openai.api_server")
+    return [server[0], "-m", MODULE, *without(server[at + 1 :], _OF_THE_SERVER)]
 
 
 def without(args: Sequence[str], options: Mapping[str, int]) -> list[str]:
@@ -87,10 +85,9 @@ def run(command: Sequence[str], *, env: Mapping[str, str], answers: Path, log: P
             # Its engine is a child of its own, and would outlive it where it is interrupted.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-    if process.wait() != 0 or ready_at is None or not answers.exists():
-        raise RuntimeError(
-            f"run-batch ended with {process.returncode}:\n{log.read_text()[-12000:]}"
-        )
+    if process.returncode != 0 or ready_at is None or not answers.exists():
+        said = log.read_text()[-12_000:]
+        raise RuntimeError(f"run-batch ended with {process.returncode}:\n{said}")
     written_at = answers.stat().st_mtime
     lines, tokens = count(answers)
     return Timed(written_at - started_at, written_at - ready_at, lines, tokens, progress)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.harness.run_batch import MODULE, as_run_batch
+from jobs.engines.run_batch import MODULE, as_run_batch
 from tests.stack import Process
 
 
@@ -13,7 +13,7 @@ def test_run_batch_gets_what_the_engine_got() -> None:
         *("--disable-uvicorn-access-log", "--max-num-seqs", "64", "--load-format=dummy"),
     ]
     engine = Process(pid=1, parent=0, group=1, started=0, args=server, environ={})
-    assert as_run_batch(engine) == [
+    assert as_run_batch(engine.args) == [
         *("/env/bin/python", "-m", MODULE),
         *("--model", "/m", "--served-model-name", "m", "alias"),
         *("--max-num-seqs", "64", "--load-format=dummy"),
