@@ -12,7 +12,13 @@ from benchmarks.comparing import METRICS, MetricVerdict
 from benchmarks.interval_bars import lay_out_intervals
 from benchmarks.plot import COLOURS, axis_between, axis_from_zero, colour_of
 from benchmarks.run_figures import phases_of
-from benchmarks.templatetags.benchmark_figures import as_percent, milliseconds, signed_percent
+from benchmarks.templatetags.benchmark_figures import (
+    as_percent,
+    cost,
+    milliseconds,
+    signed_percent,
+    took,
+)
 from benchmarks.verdicts import Verdict
 from vbatch_site.vendoring.kit import ROOT
 
@@ -98,5 +104,13 @@ def test_changes_shares_and_latencies_are_written_as_people_read_them():
         "8.25 ms",
         "850 ms",
         "12.3 s",
+        "–",
+    ]
+    assert [took(one) for one in (0.191, 252.0, "")] == ["0.191 s", "4 min 12 s", "–"]
+    assert [cost(one) for one in (0.00013245, 12.345, 1_234.5, 0.0, None)] == [
+        "0.000132",
+        "12.3",
+        "1,234",
+        "0",
         "–",
     ]
