@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from benchmarks.comparing import METRICS, MetricVerdict
@@ -25,6 +25,8 @@ from vbatch_site.vendoring.kit import ROOT
 NUMBERS = st.floats(min_value=1e-6, max_value=1e9)
 
 
+@example(3.0, 1 - 2e-16)
+@example(1.0, 1.0)
 @given(NUMBERS, st.floats(min_value=0, max_value=1))
 def test_an_axis_holds_its_values_between_round_numbers(most, share):
     low = most * share
