@@ -50,8 +50,9 @@ def measure_batch(batch: Batch) -> dict[str, Any]:
     Rates are per second, from the first request that was sent to the last answer that was
     committed; `steady` is the part from the first tenth of the answers to the last. Latencies are
     in milliseconds: `e2el` of each request, as its lane saw it, and `ttft`, `tpot` and `itl` as
-    the engine's histograms have them. Lines whose answers were `reused` count as answered. `engine_covers` is what share of the engine's output was
+    the engine's histograms have them. `engine_covers` is what share of the engine's output was
     the batch's own: beside 1, its histograms, its prefix cache and the energy are not told.
+    Lines whose answers were `reused` count as answered, and cost the engine nothing.
     """
     found: dict[str, Any] = {
         "requests": batch.total,

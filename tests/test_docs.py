@@ -22,7 +22,7 @@ def _settings_in_code() -> set[str]:
         path
         for folder in ("vbatch_site", "jobs", "monitoring", "curation", "benchmarks")
         for path in (ROOT / folder).rglob("*.py")
-        if "harness" not in path.parts
+        if "harness" not in path.relative_to(ROOT).parts
     ]
     found: set[str] = set()
     for path in files:

@@ -295,7 +295,7 @@ def insert_responses(*, lane_id: int | None, batch: Batch, rows: Sequence[_Row])
 
 _KNOWN = """
 INSERT INTO jobs_knownanswer (project_id, key, response_id)
-SELECT * FROM unnest(%s::int8[], %s::bytea[], %s::int8[])
+SELECT * FROM unnest(%b::int8[], %b::bytea[], %b::int8[])
 ON CONFLICT (project_id, key) DO UPDATE SET response_id = EXCLUDED.response_id
 """
 

@@ -22,12 +22,12 @@ JOIN jobs_batchresponse a ON a.request_id = k.response_id
 JOIN jobs_batch b ON b.id = a.batch_id AND b.deleted_at IS NULL
 JOIN jobs_storedfile f ON f.id = b.output_file_id AND f.deleted_at IS NULL
     AND (f.expires_at IS NULL OR f.expires_at > clock_timestamp())
-WHERE k.project_id = %s AND k.key = ANY(%s)
+WHERE k.project_id = %s AND k.key = ANY(%b)
 """
 _ANSWERS = """
 SELECT request_id, ok, status_code, body, text, finish_reason, input_tokens, cached_tokens,
     output_tokens, reasoning_tokens
-FROM jobs_batchresponse WHERE request_id = ANY(%s)
+FROM jobs_batchresponse WHERE request_id = ANY(%b)
 """
 
 
