@@ -11,6 +11,7 @@ from jobs.templatetags.figures import figure
 COLOURS = 8
 _SUM_MAX = 9_973
 _STEPS = (1, 2, 2.5, 5, 10)
+_CLOSEST = 1e-4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +44,10 @@ def axis_from_zero(most: float, *, start: float, end: float, ticks: int = 4) -> 
 
 def axis_between(low: float, high: float, *, start: float, end: float, ticks: int = 4) -> Axis:
     """Return an axis with round numbers that holds both values."""
-    if not high > low:
-        high = low + (abs(low) or 1.0)
+    size = max(abs(low), abs(high))
+    # Of values that are as good as equal no axis could tell one from the other.
+    if high - low <= size * _CLOSEST:
+        high = low + (size or 1.0)
     step = _step((high - low) / ticks)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     axis = Axis(low=first * step, high=last * step, start=start, end=end, ticks=[])

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from django.db.models import prefetch_related_objects
+from django.db.models import Prefetch, prefetch_related_objects
 
 from benchmarks.comparing import METRICS, verdict_on, why_unlike
-from benchmarks.models import Baseline, Run, RunState
+from benchmarks.models import Baseline, Run, RunPart, RunState
 
 IS_BASELINE = "baseline"
 UNLIKE = "not alike"
+# What is read of the repeats of many runs: their figures, not on what each ran.
+REPEATS = Prefetch("parts", RunPart.objects.defer("fingerprint"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +51,7 @@ def standings(runs: Sequence[Run]) -> dict[int, Standing]:
         for run in completed
         if (base := pinned.get((run.project_id, run.workload_id or 0, run.model_name)))
     ]
-    prefetch_related_objects([one for pair in pairs for one in pair], "parts")
+    prefetch_related_objects([one for pair in pairs for one in pair], REPEATS)
     return {run.pk: _stand(run, base) for run, base in pairs}
 
 

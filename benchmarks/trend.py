@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from django.utils import timezone
+
 from benchmarks.comparing import METRICS, Metric, repeats_of
 from benchmarks.fingerprints import Difference, differences, hardware_of
 from benchmarks.models import Run
@@ -75,6 +77,11 @@ class Trend:
     @property
     def ticks(self) -> list[Tick]:
         return self.axis.ticks
+
+    @property
+    def is_one_day(self) -> bool:
+        ends = (self.points[0], self.points[-1])
+        return len({timezone.localtime(one.run.created_at).date() for one in ends}) == 1
 
 
 def lay_out_trend(runs: Sequence[Run]) -> Trend | None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 from django import template
 
-from jobs.templatetags.figures import DASH, figure
+from jobs.templatetags.figures import DASH, duration, figure
 
 register = template.Library()
 
@@ -40,6 +41,22 @@ def milliseconds(value: float | str | None) -> str:
     if value is None or isinstance(value, str):
         return DASH
     return figure(value, "ms") if abs(value) < 10_000 else figure(value / 1_000, "s")
+
+
+@register.filter
+def took(seconds: float | str | None) -> str:
+    """Write what was measured in seconds: 0.191 s, 4 min 12 s."""
+    if seconds is None or isinstance(seconds, str):
+        return DASH
+    return figure(seconds, "s") if seconds < 10 else duration(seconds)
+
+
+@register.filter
+def cost(value: float | str | None) -> str:
+    """Write a cost with three digits that count, however small it is: 0.000132, 12.3, 1,234."""
+    if value is None or isinstance(value, str):
+        return DASH
+    return f"{value:,.0f}" if value >= 1_000 else f"{Decimal(f'{value:.3g}'):f}"
 
 
 @register.filter

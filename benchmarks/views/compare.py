@@ -13,6 +13,7 @@ from benchmarks.comparing import compare
 from benchmarks.fingerprints import hardware_of
 from benchmarks.interval_bars import lay_out_intervals
 from benchmarks.models import Run, RunKind, RunState
+from benchmarks.standing import REPEATS
 from benchmarks.views.access import visible_runs
 from benchmarks.views.run_shown import VERDICTS
 
@@ -24,7 +25,7 @@ NAMED_MAX = 10
 @login_required
 def compare_runs(request: HttpRequest) -> HttpResponse:
     wanted, has_order = _named(request)
-    known = visible_runs(request.user).prefetch_related("parts")
+    known = visible_runs(request.user).prefetch_related(REPEATS)
     runs = known.in_bulk(wanted, field_name="public_id")
     found = [runs[one] for one in wanted if one in runs]
     if not has_order:

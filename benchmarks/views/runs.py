@@ -16,6 +16,7 @@ from django.views.decorators.http import require_GET
 
 from benchmarks.models import Run, RunKind, RunState, Workload
 from benchmarks.pareto_plot import lay_out_pareto, scores_of
+from benchmarks.standing import REPEATS
 from benchmarks.trend import RUNS_MAX, lay_out_trend
 from benchmarks.views.access import visible_runs, visible_workloads
 from benchmarks.views.run_filters import KINDS, STATES, RunFilters
@@ -30,7 +31,7 @@ PAGE_RUNS = 50
 COUNT_MAX = 10_000
 CHOICES_MAX = 100
 # Of so many runs the latest of each model is looked for.
-_PARETO_RUNS = 200
+_PARETO_RUNS = 100
 _CURSOR = re.compile(r"[0-9]{1,18}")
 
 
@@ -168,7 +169,7 @@ def _course(filters: RunFilters, runs: QuerySet[Run]) -> dict[str, Any]:
     if filters.model:
         measured = measured.filter(model_name=filters.model)
     chosen = replace(filters, score=score)
-    newest = list(measured.prefetch_related("parts")[: RUNS_MAX + 1])
+    newest = list(measured.prefetch_related(REPEATS)[: RUNS_MAX + 1])
     return {
         "trend": lay_out_trend(newest[RUNS_MAX - 1 :: -1]),
         "trend_is_cut": len(newest) > RUNS_MAX,

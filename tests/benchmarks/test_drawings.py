@@ -5,20 +5,28 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from benchmarks.comparing import METRICS, MetricVerdict
 from benchmarks.interval_bars import lay_out_intervals
 from benchmarks.plot import COLOURS, axis_between, axis_from_zero, colour_of
 from benchmarks.run_figures import phases_of
-from benchmarks.templatetags.benchmark_figures import as_percent, milliseconds, signed_percent
+from benchmarks.templatetags.benchmark_figures import (
+    as_percent,
+    cost,
+    milliseconds,
+    signed_percent,
+    took,
+)
 from benchmarks.verdicts import Verdict
 from vbatch_site.vendoring.kit import ROOT
 
 NUMBERS = st.floats(min_value=1e-6, max_value=1e9)
 
 
+@example(3.0, 1 - 2e-16)
+@example(1.0, 1.0)
 @given(NUMBERS, st.floats(min_value=0, max_value=1))
 def test_an_axis_holds_its_values_between_round_numbers(most, share):
     low = most * share
@@ -98,5 +106,13 @@ def test_changes_shares_and_latencies_are_written_as_people_read_them():
         "8.25 ms",
         "850 ms",
         "12.3 s",
+        "–",
+    ]
+    assert [took(one) for one in (0.191, 252.0, "")] == ["0.191 s", "4 min 12 s", "–"]
+    assert [cost(one) for one in (0.00013245, 12.345, 1_234.5, 0.0, None)] == [
+        "0.000132",
+        "12.3",
+        "1,234",
+        "0",
         "–",
     ]

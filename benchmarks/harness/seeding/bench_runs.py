@@ -52,7 +52,7 @@ FROM generate_series(1, %(workloads)s) AS n
 # Every other run is of one workload, as with somebody who measures one thing again and again.
 _RUNS = """
 INSERT INTO benchmarks_run (id, public_id, project_id, kind, state, workload_id, model_name,
-    repeats, checks, figures, fingerprint, scores, tool, note, error, created_at,
+    repeats, checks, figures, fingerprint, scores, tool, note, error, judge_public_id, created_at,
     created_by_name, started_at, ended_at)
 SELECT n, 'bench_' || md5(n::text), 1001, 'measured',
     CASE WHEN n %% 23 = 0 THEN 'failed' ELSE 'completed' END,
@@ -61,7 +61,7 @@ SELECT n, 'bench_' || md5(n::text), 1001, 'measured',
     CASE WHEN n %% 23 = 0 THEN '{}' ELSE %(figures)s::jsonb
         || jsonb_build_object('output_tokens_per_s', 1000 + n %% 97) END,
     %(fingerprint)s::jsonb || jsonb_build_object('vbatch', '1.' || (n / 500)), %(scores)s::jsonb,
-    '', '', CASE WHEN n %% 23 = 0 THEN 'The batch was deleted.' ELSE '' END,
+    '', '', CASE WHEN n %% 23 = 0 THEN 'The batch was deleted.' ELSE '' END, '',
     now() - (%(runs)s - n) * interval '20 minutes', 'everywhere', now(), now()
 FROM generate_series(1, %(runs)s) AS n
 """
