@@ -155,5 +155,5 @@ def test_the_number_of_queries_does_not_grow(ask, django_assert_num_queries):
     for index in range(3):
         _sample(_gpu_series(worker, index), 1, 1.0)
     ask("/api/series", kind="gpu")
-    with django_assert_num_queries(4):
+    with django_assert_num_queries(3):
         ask("/api/series", kind="gpu")
