@@ -11,7 +11,6 @@ import json
 import sys
 
 import django
-from django.core.management import call_command
 
 
 def main() -> None:
@@ -19,11 +18,11 @@ def main() -> None:
     django.setup()
     from jobs.services.projects import create_key, get_project
     from jobs.services.served_models import save_model
+    from tests.stack.template import make_tables
 
     key = None
     if wanted["key"]:
-        call_command("migrate", verbosity=0, interactive=False)
-        call_command("createcachetable", verbosity=0)
+        make_tables()
         _, key = create_key(project=get_project(), name="stack")
     for name, columns in wanted["models"].items():
         save_model(name=name, replace=True, **columns)

@@ -21,6 +21,7 @@ import openai
 import psycopg
 
 from tests.stack.processes import Process, find_processes, tree
+from tests.stack.template import keep_static, lay_static
 from vbatch_site.embedded_db import delete_db, ensure_db, stop_db
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -190,8 +191,11 @@ class Stack:
         if listener is not None:
             hand_over = 'exec 3<&"$1" && shift && LISTEN_FDS=1 LISTEN_PID=$$ exec "$@"'
             command = ["bash", "-c", hand_over, "bash", str(listener.fileno()), *command]
+        collected = self.data_dir / "static"
+        lay_static(collected)
         self._start("web", command, kept=listener)
         self.wait(self._web_answers, 60, "the web server to answer")
+        keep_static(collected)
 
     def _web_answers(self) -> bool:
         assert self._started["web"].poll() is None, f"web ended:\n{self.log('web')}"
