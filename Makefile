@@ -39,13 +39,14 @@ reset: ## Delete all data (asks first).
 
 test: setup-dev ## Run every test, real vLLM and real PostgreSQL included.
 	@$(PYTEST) -n 2 -m "$(FAST)" $(ARGS)
-	@$(PYTEST) -n 2 --dist loadfile -m "(stack or long or browser or setup) and not torture" $(ARGS)
+	@$(PYTEST) -n 2 --dist loadfile -m "(stack or long or browser or setup) and not torture" --ignore tests/torture $(ARGS)
+	@$(PYTEST) -n 2 --dist loadfile -m "stack and not torture" tests/torture $(ARGS)
 	@$(PYTEST) -m "engine and not torture" $(ARGS)
 
 test-fast: setup-dev ## Run the tests that need no engine, browser or servers: about a minute.
 	@$(PYTEST) -n 2 -m "$(FAST)" $(ARGS)
 
-torture: setup-dev ## Kill everything at random moments, for long.
+torture: setup-dev ## Kill everything at every moment that is known, and at random, for long.
 	@$(PYTEST) -m torture $(ARGS)
 
 bench: setup-dev ## Measure against run-batch and the goals; figures to var/bench (40 minutes).

@@ -15,11 +15,11 @@ QUEUES = ("control", "stack-cpu")
 @pytest.mark.parametrize(
     "role",
     [
-        *["worker", "q-monitor", "q-sentinel"],
+        "worker",
         # These show at once, so the normal suite can do without them.
         *[
             pytest.param(role, marks=pytest.mark.torture)
-            for role in ("q-pusher", "q-main", "guard")
+            for role in ("q-monitor", "q-sentinel", "q-pusher", "q-main", "guard")
         ],
     ],
 )

@@ -24,7 +24,8 @@ def lane_task(stack: Stack) -> Process:
 def kill_at(stack: Stack, point: Point, lines: list[dict[str, Any]]) -> tuple[str, str]:
     """Submit `lines`, kill the lane's task while it is held at `point`, and let the rest go on.
 
-    Returns the batch's id and its state while the task was held.
+    @pytest.mark.torture
+        Returns the batch's id and its state while the task was held.
     """
     with point:
         batch = stack.submit(lines)
@@ -36,6 +37,7 @@ def kill_at(stack: Stack, point: Point, lines: list[dict[str, Any]]) -> tuple[st
     return batch, state
 
 
+@pytest.mark.torture
 def test_killed_after_the_call_and_before_the_start(torn: Stack) -> None:
     lines = list(chat_lines(30, prefix="called"))
     starting = Point(
@@ -59,6 +61,7 @@ def test_killed_after_a_claim_and_before_the_first_request(torn: Stack) -> None:
     assert asked_again(torn, lines) == 0
 
 
+@pytest.mark.torture
 def test_killed_in_mid_generation(torn: Stack) -> None:
     batch, lines = all_but_a_slow_line(torn, "generating", slow_s=2)
     assert times_asked(torn, lines)["slow"] == 1
@@ -141,6 +144,7 @@ def test_killed_after_the_last_line_and_before_its_commit(torn: Stack) -> None:
     assert asked_again(torn, lines) == 1
 
 
+@pytest.mark.torture
 @pytest.mark.parametrize(
     "new_state", ["finalizing", pytest.param("completed", marks=pytest.mark.torture)]
 )

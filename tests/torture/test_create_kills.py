@@ -14,7 +14,14 @@ from tests.torture.points import Point
 pytestmark = pytest.mark.stack
 
 
-@pytest.mark.parametrize("moment", ["before", "inside", "after"])
+@pytest.mark.parametrize(
+    "moment",
+    [
+        pytest.param("before", marks=pytest.mark.torture),
+        pytest.param("inside", marks=pytest.mark.torture),
+        "after",
+    ],
+)
 def test_create_whose_answer_was_lost_makes_one_batch(torn: Stack, moment: str) -> None:
     """The official client with its own repeats; `after` is a COMMIT that went through."""
     lines = list(chat_lines(5, prefix=f"create-{moment}"))

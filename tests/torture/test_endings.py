@@ -67,6 +67,7 @@ def expire(stack: Stack, batch: str) -> None:
     stack.sql("UPDATE jobs_batch SET expires_at = now() WHERE public_id = %s", batch)
 
 
+@pytest.mark.torture
 def test_cancel_aborts_what_is_in_flight(torn: Stack) -> None:
     batch, lines = begin(torn, "cancel")
     assert running_in_engine(torn) == HANGING
@@ -76,6 +77,7 @@ def test_cancel_aborts_what_is_in_flight(torn: Stack) -> None:
     check_settled(torn, batch, lines, "batch_cancelled")
 
 
+@pytest.mark.torture
 def test_expiry_aborts_what_is_in_flight(torn: Stack) -> None:
     batch, lines = begin(torn, "expire")
     expire(torn, batch)

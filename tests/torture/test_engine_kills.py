@@ -48,10 +48,10 @@ def victims(stack: Stack, role: str) -> list[Process]:
 @pytest.mark.parametrize(
     "role",
     [
-        *["lane-task", "supervisor"],
+        "lane-task",
         *[
             pytest.param(role, marks=pytest.mark.torture)
-            for role in ("engine", "engine-core", "group")
+            for role in ("supervisor", "engine", "engine-core", "group")
         ],
     ],
 )
@@ -105,6 +105,7 @@ def test_line_that_kills_the_engine_hurts_only_itself(torn: Stack) -> None:
     assert times_asked(torn, lines)["poison"] == 4
 
 
+@pytest.mark.torture
 def test_database_and_engine_die_together(torn: Stack) -> None:
     """The engine's end could not be written down when it was noticed: it is noticed again."""
     lines = list(chat_lines(20, prefix="both"))
@@ -134,6 +135,7 @@ def test_engine_that_does_not_start_says_why_and_another_model_runs_meanwhile(
         waiting = torn.client.batches.retrieve(batch).model_extra["waiting_for"] or ""
         return "could not start" in waiting and reason in waiting and "next try at" in waiting
 
+@pytest.mark.torture
     torn.wait(told, 30, "the reason on the batch")
     others = list(chat_lines(20, prefix="meanwhile", model="other"))
     other = torn.submit(others)

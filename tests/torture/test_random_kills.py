@@ -17,10 +17,7 @@ SEED = int(os.environ.get("TORTURE_SEED", "1"))
 KILLS = 30
 FEW = [
     ("lane-task", "stack-cpu"),
-    ("engine-core", ""),
     ("postgres", ""),
-    ("q-sentinel", "stack-cpu"),
-    ("web", ""),
     ("group", ""),
 ]
 

@@ -35,6 +35,7 @@ def stop_worker(stack: Stack) -> None:
     assert not left, [str(p) for p in left]
 
 
+@pytest.mark.torture
 def test_sigterm_lets_the_lines_in_flight_finish(torn: Stack) -> None:
     lines = list(chat_lines(400, prefix="drained"))
     batch = torn.submit(lines)
@@ -48,6 +49,7 @@ def test_sigterm_lets_the_lines_in_flight_finish(torn: Stack) -> None:
     assert asked_again(torn, lines) == 0
 
 
+@pytest.mark.torture
 def test_sigterm_hands_back_lines_that_take_too_long(torn: Stack) -> None:
     batch, lines = all_but_a_slow_line(torn, "long", slow_s=90)
     stop_worker(torn)
@@ -59,6 +61,7 @@ def test_sigterm_hands_back_lines_that_take_too_long(torn: Stack) -> None:
     revive(torn)
 
 
+@pytest.mark.torture
 def test_sigterm_during_an_engine_start(torn: Stack) -> None:
     wait_at_rest(torn)
     torn.write_plan("toy", start_delay_s=60)
@@ -91,6 +94,7 @@ def test_second_sigterm_ends_at_once(torn: Stack) -> None:
     assert asked_again(torn, lines) == 1
 
 
+@pytest.mark.torture
 def test_task_that_was_stopped_past_its_lease_cannot_commit(torn: Stack) -> None:
     """Another worker takes its chunk over; what it has when it wakes up is refused."""
     lines = list(chat_lines(60, prefix="asleep"))
