@@ -24,8 +24,7 @@ def lane_task(stack: Stack) -> Process:
 def kill_at(stack: Stack, point: Point, lines: list[dict[str, Any]]) -> tuple[str, str]:
     """Submit `lines`, kill the lane's task while it is held at `point`, and let the rest go on.
 
-    @pytest.mark.torture
-        Returns the batch's id and its state while the task was held.
+    Returns the batch's id and its state while the task was held.
     """
     with point:
         batch = stack.submit(lines)
@@ -53,6 +52,7 @@ def test_killed_after_the_call_and_before_the_start(torn: Stack) -> None:
     assert asked_again(torn, lines) == 0
 
 
+@pytest.mark.torture
 def test_killed_after_a_claim_and_before_the_first_request(torn: Stack) -> None:
     lines = list(chat_lines(30, prefix="claimed"))
     claim = Point(torn, "jobs_chunk", "AFTER UPDATE", when="NEW.attempt > OLD.attempt")
@@ -61,7 +61,6 @@ def test_killed_after_a_claim_and_before_the_first_request(torn: Stack) -> None:
     assert asked_again(torn, lines) == 0
 
 
-@pytest.mark.torture
 def test_killed_in_mid_generation(torn: Stack) -> None:
     batch, lines = all_but_a_slow_line(torn, "generating", slow_s=2)
     assert times_asked(torn, lines)["slow"] == 1
@@ -73,6 +72,7 @@ def test_killed_in_mid_generation(torn: Stack) -> None:
     assert set(asked.values()) == {1}, "a committed line was computed again"
 
 
+@pytest.mark.torture
 def test_killed_before_a_commit(torn: Stack) -> None:
     lines = list(chat_lines(30, prefix="before"))
     insert = Point(torn, "jobs_batchresponse", "BEFORE INSERT")

@@ -67,7 +67,6 @@ def expire(stack: Stack, batch: str) -> None:
     stack.sql("UPDATE jobs_batch SET expires_at = now() WHERE public_id = %s", batch)
 
 
-@pytest.mark.torture
 def test_cancel_aborts_what_is_in_flight(torn: Stack) -> None:
     batch, lines = begin(torn, "cancel")
     assert running_in_engine(torn) == HANGING
@@ -87,6 +86,7 @@ def test_expiry_aborts_what_is_in_flight(torn: Stack) -> None:
     check_settled(torn, batch, lines, "batch_expired")
 
 
+@pytest.mark.torture
 def test_cancel_without_a_worker(torn: Stack) -> None:
     batch, lines = begin(torn, "cancel-alone")
     kill_worker(torn)

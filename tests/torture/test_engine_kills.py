@@ -105,7 +105,6 @@ def test_line_that_kills_the_engine_hurts_only_itself(torn: Stack) -> None:
     assert times_asked(torn, lines)["poison"] == 4
 
 
-@pytest.mark.torture
 def test_database_and_engine_die_together(torn: Stack) -> None:
     """The engine's end could not be written down when it was noticed: it is noticed again."""
     lines = list(chat_lines(20, prefix="both"))
@@ -122,6 +121,7 @@ def test_database_and_engine_die_together(torn: Stack) -> None:
     check_finished(torn, batch, lines)
 
 
+@pytest.mark.torture
 def test_engine_that_does_not_start_says_why_and_another_model_runs_meanwhile(
     torn: Stack,
 ) -> None:
@@ -135,7 +135,6 @@ def test_engine_that_does_not_start_says_why_and_another_model_runs_meanwhile(
         waiting = torn.client.batches.retrieve(batch).model_extra["waiting_for"] or ""
         return "could not start" in waiting and reason in waiting and "next try at" in waiting
 
-@pytest.mark.torture
     torn.wait(told, 30, "the reason on the batch")
     others = list(chat_lines(20, prefix="meanwhile", model="other"))
     other = torn.submit(others)
@@ -153,6 +152,7 @@ def test_engine_that_does_not_start_says_why_and_another_model_runs_meanwhile(
     assert torn.sql("SELECT 1 FROM jobs_lanemodel WHERE failures > 0") == []
 
 
+@pytest.mark.torture
 def test_two_models_swap_on_one_lane(torn: Stack) -> None:
     """One engine at a time: the first one is gone before the second is started."""
     seen: set[tuple[str, ...]] = set()

@@ -35,7 +35,6 @@ def stop_worker(stack: Stack) -> None:
     assert not left, [str(p) for p in left]
 
 
-@pytest.mark.torture
 def test_sigterm_lets_the_lines_in_flight_finish(torn: Stack) -> None:
     lines = list(chat_lines(400, prefix="drained"))
     batch = torn.submit(lines)
@@ -80,6 +79,7 @@ def test_sigterm_during_an_engine_start(torn: Stack) -> None:
     assert asked_again(torn, lines) == 0
 
 
+@pytest.mark.torture
 def test_second_sigterm_ends_at_once(torn: Stack) -> None:
     batch, lines = all_but_a_slow_line(torn, "twice", slow_s=6)
     (supervisor,) = torn.find("supervisor")
@@ -94,7 +94,6 @@ def test_second_sigterm_ends_at_once(torn: Stack) -> None:
     assert asked_again(torn, lines) == 1
 
 
-@pytest.mark.torture
 def test_task_that_was_stopped_past_its_lease_cannot_commit(torn: Stack) -> None:
     """Another worker takes its chunk over; what it has when it wakes up is refused."""
     lines = list(chat_lines(60, prefix="asleep"))
@@ -129,6 +128,7 @@ def test_task_that_was_stopped_past_its_lease_cannot_commit(torn: Stack) -> None
         torn.stop_process("second")
 
 
+@pytest.mark.torture
 def test_database_killed_while_the_task_ends(torn: Stack) -> None:
     lines = list(chat_lines(20, prefix="ending"))
     wait_at_rest(torn)
