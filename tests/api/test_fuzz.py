@@ -21,7 +21,7 @@ from schemathesis.specs.openapi.checks import (
 from tests.api.conftest import line
 from vbatch_site.wsgi import application
 
-EXAMPLES = 60
+EXAMPLES = 40
 CHECKS = [
     not_a_server_error,
     status_code_conformance,

@@ -192,6 +192,7 @@ def dot(one: list[float], other: list[float]) -> float:
     return sum(a * b for a, b in zip(one, other, strict=True))
 
 
+@pytest.mark.torture
 def test_sigterm_in_the_middle_of_work_leaves_no_process(stack: Stack, first: First) -> None:
     lines = [
         chat(f"long-{n}", f"Tell story {n}.", max_tokens=8 if n < 8 else 1_500, ignore_eos=True)

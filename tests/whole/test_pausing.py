@@ -15,6 +15,7 @@ pytestmark = pytest.mark.stack
 WINDOW = 8
 
 
+@pytest.mark.torture
 def test_a_batch_paused_in_mid_run_goes_on_where_it_stood(
     make_stack: Callable[..., Stack],
 ) -> None:

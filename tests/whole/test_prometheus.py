@@ -253,6 +253,7 @@ def test_a_killed_worker_is_an_alert_until_it_is_back(watched):
     )
 
 
+@pytest.mark.torture
 def test_a_restart_behind_a_socket_that_is_kept_leaves_no_gap(make_stack):
     stack = make_stack()
     with socket.create_server(("127.0.0.1", stack.port)) as listener:

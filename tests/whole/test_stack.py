@@ -91,6 +91,7 @@ def test_leaving_tells_of_a_process_that_was_left_over(tmp_path: Path) -> None:
     assert stray.wait(5) == -signal.SIGKILL
 
 
+@pytest.mark.torture
 def test_stopping_the_worker_leaves_nothing_of_it(make_stack: Callable[..., Stack]) -> None:
     stack = make_stack()
     stack.start_web()

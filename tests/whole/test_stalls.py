@@ -11,6 +11,7 @@ from tests.stack import Stack, chat_lines, check_finished
 pytestmark = pytest.mark.stack
 
 
+@pytest.mark.torture
 def test_an_engine_that_stalls_is_ended_and_its_lines_are_answered_by_the_next(
     make_stack: Callable[..., Stack],
 ) -> None:
