@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import Any
 
 from django.db import connection
-from django.db.models import F
 
 from benchmarks.percentiles import bucket_figures
 from jobs.models import Batch
@@ -27,14 +26,14 @@ SELECT min(created_at - make_interval(secs => coalesce(latency_ms, 0) / 1000.0))
     avg(latency_ms) FILTER (WHERE ok)::float8,
     (percentile_cont(ARRAY[0.5, 0.9, 0.99]) WITHIN GROUP (ORDER BY latency_ms)
         FILTER (WHERE ok AND latency_ms IS NOT NULL))::float8[]
-FROM jobs_batchresponse WHERE batch_id = %s
+FROM jobs_batchresponse WHERE batch_id = %s AND NOT reused
 """
 # Answers are committed in groups, so that many have the same moment: the steady part goes from
 # the end of the group of the first tenth to the end of that of the last.
 _STEADY = """
 WITH answer AS (
     SELECT created_at, input_tokens, output_tokens, row_number() OVER (ORDER BY seq) AS place
-    FROM jobs_batchresponse WHERE batch_id = %(batch)s),
+    FROM jobs_batchresponse WHERE batch_id = %(batch)s AND NOT reused),
 span AS (
     SELECT min(created_at) FILTER (WHERE place >= %(low)s) AS low,
         max(created_at) FILTER (WHERE place <= %(high)s) AS high FROM answer)
@@ -52,7 +51,7 @@ def measure_batch(batch: Batch) -> dict[str, Any]:
     in milliseconds: `e2el` of each request, as its lane saw it, and `ttft`, `tpot` and `itl` as
     the engine's histograms have them. `engine_covers` is what share of the engine's output was
     the batch's own: beside 1, its histograms, its prefix cache and the energy are not told.
-    Lines whose answers were `reused` count as answered, and cost the engine nothing.
+    Lines whose answers were `reused` are counted, and have no part in rates and latencies.
     """
     found: dict[str, Any] = {
         "requests": batch.total,
@@ -69,7 +68,7 @@ def measure_batch(batch: Batch) -> dict[str, Any]:
     if sent_at is None or last_at is None or last_at <= sent_at:
         return _known(found)
     duration_s = (last_at - sent_at).total_seconds()
-    found |= {"duration_s": duration_s, **_rates(batch.answered, batch, duration_s)}
+    found |= {"duration_s": duration_s, **_rates(batch, duration_s)}
     found["steady"] = _steady(batch)
     found["latency_ms"] = {"e2el": latency, **_engine_latencies(batch, uses, found)}
     gpus = _gpus(uses)
@@ -113,20 +112,22 @@ def _times(batch: Batch) -> tuple[datetime | None, datetime | None, dict[str, fl
     return sent_at, last_at, {"mean": mean, "median": median, "p90": p90, "p99": p99}
 
 
-def _rates(answered: int, tokens: Any, span_s: float) -> dict[str, float]:
+def _rates(batch: Batch, span_s: float) -> dict[str, float]:
+    read = batch.input_tokens - batch.reused_input_tokens
+    written = batch.output_tokens - batch.reused_output_tokens
     return {
-        "requests_per_s": answered / span_s,
-        "input_tokens_per_s": tokens.input_tokens / span_s,
-        "output_tokens_per_s": tokens.output_tokens / span_s,
-        "total_tokens_per_s": (tokens.input_tokens + tokens.output_tokens) / span_s,
+        "requests_per_s": (batch.answered - batch.reused) / span_s,
+        "input_tokens_per_s": read / span_s,
+        "output_tokens_per_s": written / span_s,
+        "total_tokens_per_s": (read + written) / span_s,
     }
 
 
 def _steady(batch: Batch) -> dict[str, float] | None:
     bounds = {
         "batch": batch.pk,
-        "low": max(1, int(batch.answered * WARM_UNTIL)),
-        "high": int(batch.answered * STEADY_UNTIL),
+        "low": _first_tenth(batch),
+        "high": int((batch.answered - batch.reused) * STEADY_UNTIL),
     }
     with connection.cursor() as cursor:
         cursor.execute(_STEADY, bounds)
@@ -208,12 +209,13 @@ def _energy(
         note = "the engine worked for others too, or was not read"
     elif not ENERGY_COVERS[0] <= span_s / duration_s <= ENERGY_COVERS[1]:
         note = f"read over {span_s:.0f} s of {duration_s:.0f} s"
-    tokens = batch.input_tokens + batch.output_tokens
+    written = batch.output_tokens - batch.reused_output_tokens
+    tokens = written + batch.input_tokens - batch.reused_input_tokens
     return {
         "energy_j": joules,
         "energy_valid": not note,
         "energy_note": note,
-        "joules_per_output_token": joules / batch.output_tokens if batch.output_tokens else None,
+        "joules_per_output_token": joules / written if written else None,
         "joules_per_token": joules / tokens if tokens else None,
     }
 
@@ -226,8 +228,7 @@ def _phases(
     started = [
         float(use.fingerprint["engine_start_s"])
         for use in uses
-        if use.before == {"counters": {}, "histograms": {}}
-        and use.fingerprint.get("engine_start_s")
+        if use.is_from_the_start and use.fingerprint.get("engine_start_s")
     ]
     load_s = started[0] if started else 0.0
     phases = {
@@ -238,9 +239,9 @@ def _phases(
     steady = found.get("steady")
     if steady:
         tenth = (
-            batch.responses.order_by("seq")
-            .annotate(at=F("created_at"))
-            .values_list("at", flat=True)[max(1, int(batch.answered * WARM_UNTIL)) - 1]
+            batch.responses.filter(reused=False)
+            .order_by("seq")
+            .values_list("created_at", flat=True)[_first_tenth(batch) - 1]
         )
         warm_up_s = max(0.0, (tenth - sent_at).total_seconds())
         phases |= {
@@ -249,6 +250,11 @@ def _phases(
             "tail_s": max(0.0, found["duration_s"] - warm_up_s - steady["seconds"]),
         }
     return phases
+
+
+def _first_tenth(batch: Batch) -> int:
+    """Return how many computed answers are the warm-up, at least one."""
+    return max(1, int((batch.answered - batch.reused) * WARM_UNTIL))
 
 
 def _known(found: Mapping[str, Any]) -> dict[str, Any]:

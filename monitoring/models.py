@@ -138,6 +138,11 @@ class LaneUse(models.Model):
     def __str__(self) -> str:
         return f"{self.batch} on {self.lane}"
 
+    @property
+    def is_from_the_start(self) -> bool:
+        """Whether the engine was started for this batch, and so had counted nothing before."""
+        return self.before is not None and not self.before["counters"]
+
 
 class DayTally(models.Model):
     """Requests and tokens of one day, project and model; they stay when a batch is deleted.

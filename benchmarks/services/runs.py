@@ -46,6 +46,10 @@ class CannotRun(Exception):
     """A run cannot be made like that; the message says why, and what to do."""
 
 
+class _Cancelled(Exception):
+    """The run was cancelled while its next batch was being made."""
+
+
 def create_run(
     *,
     project: Project,
@@ -166,7 +170,8 @@ def _step(run: Run) -> bool:
     if part is None:
         return _conclude(run)
     if part.batch is None and part.batch_public_id:
-        return not fail_run(run=run, error=f"The batch {part.batch_public_id} was deleted.")
+        fail_run(run=run, error=f"The batch {part.batch_public_id} was deleted.")
+        return True
     if part.batch is None:
         _start(run, part)
         return False
@@ -202,7 +207,7 @@ def _start(run: Run, part: RunPart) -> None:
         with transaction.atomic():
             # Cancelled meanwhile it gets no batch any more.
             if not Run.objects.filter(pk=run.pk, state=RunState.RUNNING).exists():
-                return
+                raise _Cancelled
             batch = create_batch(
                 project=run.project,
                 order=order,
@@ -211,6 +216,9 @@ def _start(run: Run, part: RunPart) -> None:
                 reason=f"repeat {part.repeat} of {run.public_id}",
             )
             RunPart.objects.filter(pk=part.pk).update(batch=batch, batch_public_id=batch.public_id)
+    except _Cancelled:
+        delete_file(stored=stored)
+        return
     except BaseException:
         delete_file(stored=stored)
         raise
@@ -223,7 +231,8 @@ def _measure(run: Run, part: RunPart, batch: Batch) -> bool:
     if batch.is_live:
         return False
     if batch.state != BatchState.COMPLETED:
-        return not fail_run(run=run, error=_why(batch))
+        fail_run(run=run, error=_why(batch))
+        return True
     late = batch.ended_at is not None and timezone.now() - batch.ended_at > MEASURED_AFTER
     uses = LaneUse.objects.filter(batch=batch)
     if not late and (not uses.exists() or uses.filter(closed_at=None).exists()):

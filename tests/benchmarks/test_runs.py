@@ -6,11 +6,12 @@ import json
 
 import pytest
 
+from benchmarks.measured import measure_batch
 from benchmarks.models import Run, RunPart
 from benchmarks.services import runs
 from benchmarks.services.runs import CannotRun, cancel_run, create_run
 from benchmarks.services.workloads import enter_shipped
-from jobs.models import Batch
+from jobs.models import Batch, StoredFile
 
 pytestmark = pytest.mark.django_db
 
@@ -96,6 +97,45 @@ def test_a_run_whose_batch_is_deleted_says_so(ours, lane):
     runs.go_on()
     run.refresh_from_db()
     assert run.state == "failed" and "was deleted" in run.error
+
+
+def test_cancelled_while_its_batch_is_made_it_leaves_no_file(ours, lane, monkeypatch):
+    run = _make(ours)
+    real = runs.create_input
+
+    def create_input(**wanted):
+        made = real(**wanted)
+        cancel_run(run=run)
+        return made
+
+    monkeypatch.setattr(runs, "create_input", create_input)
+    runs.go_on()
+    assert not Batch.objects.exists()
+    assert not StoredFile.objects.filter(deleted_at=None).exists()
+
+
+def test_after_a_failed_run_the_next_one_begins_at_once(ours, lane):
+    first, second = _make(ours), _make(ours)
+    runs.go_on()
+    Batch.objects.update(state="failed")
+    runs.go_on()
+    first.refresh_from_db()
+    assert first.state == "failed"
+    assert second.parts.get(repeat=0).batch is not None
+
+
+def test_reused_lines_have_no_part_in_rates(ours, finish):
+    finish(_make(ours))
+    batch = Batch.objects.get(metadata__repeat="1")
+    whole = measure_batch(batch)
+    last = list(batch.responses.order_by("-seq").values_list("pk", flat=True)[:10])
+    batch.responses.filter(pk__in=last).update(reused=True, latency_ms=None)
+    batch.reused, batch.reused_output_tokens = 10, 10 * 100
+    found = measure_batch(batch)
+    assert (found["reused"], found["output_tokens"]) == (10, 2_000)
+    # Half of the answers in half of the time.
+    assert found["duration_s"] == pytest.approx(whole["duration_s"] - 1.0, abs=0.05)
+    assert found["output_tokens_per_s"] == pytest.approx(1_000 / found["duration_s"])
 
 
 def test_a_fault_ends_the_run_and_the_next_one_begins(ours, lane, monkeypatch):

@@ -1,6 +1,6 @@
 """Runs the proof: `make bench`, or `python -m benchmarks.harness.proof`.
 
-    make bench                                   all parts, about 40 minutes on two cores
+    make bench                                   all parts, some two hours on two cores
     make bench ARGS="--only chat,small"          some of them
     make bench ARGS="--model FOLDER --engine-args '--max-model-len 4096' --lines 4096"
 
