@@ -12,11 +12,10 @@ from django.views.decorators.http import require_http_methods
 
 from benchmarks.services.imports import BYTES_MAX, import_results
 from benchmarks.vllm_results import UnreadableResults
-from jobs.limited_upload import UploadTooLarge
 from jobs.models import Project
 from jobs.services.projects import projects_of
 from jobs.views.access import projects_to_submit_to
-from jobs.views.receiving import UploadCutOff, receive_form
+from jobs.views.receiving import FormRefused, receive_form
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -28,15 +27,10 @@ def import_file(request: HttpRequest) -> HttpResponse:
         raise PermissionDenied("Viewers of a project cannot import benchmarks into it.")
     if request.method != "POST":
         return _form(request, projects)
-    limit = _limit()
     try:
-        receive_form(request, limit=limit)
-    except UploadTooLarge:
-        words = f"The file is too large: at most {limit:,} bytes are allowed."
-        return _form(request, projects, problem=words, status=413)
-    except UploadCutOff:
-        words = "The upload broke off before it was complete. Send the file again."
-        return _form(request, projects, problem=words, status=400)
+        receive_form(request, limit=_limit())
+    except FormRefused as error:
+        return _form(request, projects, problem=str(error), status=error.status)
     return _receive(request, projects)
 
 

@@ -26,12 +26,11 @@ from curation.services.star_import import (
 )
 from curation.shapes.table import encode_cells
 from curation.views.access import check_may_curate, may_curate
-from jobs.limited_upload import UploadTooLarge
 from jobs.models import Project
 from jobs.services.projects import projects_of
 from jobs.views.access import projects_to_submit_to
 from jobs.views.live import live_fragment
-from jobs.views.receiving import UploadCutOff, receive_form
+from jobs.views.receiving import FormRefused, receive_form
 
 LISTED = 20
 REFUSED_SHOWN = 100
@@ -53,15 +52,10 @@ def star_import_new(request: HttpRequest) -> HttpResponse:
         raise PermissionDenied("Viewers of a project cannot change anything in it.")
     if request.method != "POST":
         return _form(request, projects)
-    limit = _limit()
     try:
-        receive_form(request, limit=limit)
-    except UploadTooLarge:
-        words = f"The file is too large: at most {limit:,} bytes are allowed. Split it."
-        return _form(request, projects, problem=words, status=413)
-    except UploadCutOff:
-        words = "The upload broke off before it was complete. Send the file again."
-        return _form(request, projects, problem=words, status=400)
+        receive_form(request, limit=_limit())
+    except FormRefused as error:
+        return _form(request, projects, problem=str(error), status=error.status)
     return _receive(request, projects)
 
 

@@ -16,17 +16,28 @@ LAST_FIELD = "complete"
 _BLOCK = 64 * 1024
 
 
-class UploadCutOff(Exception):
-    """The body ended before it was complete."""
+class FormRefused(Exception):
+    """The form was not taken in; the message says why, and `status` is that of the answer."""
+
+    def __init__(self, message: str, *, status: int) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 def receive_form(request: HttpRequest, *, limit: int) -> None:
-    """Read the form of a request, with a file of at most `limit` bytes.
+    """Read the form of a request, with a file of at most `limit` bytes; raises FormRefused.
 
     To be called before anything looks at `request.POST`, the check for forgery included: hence
-    from a view that is exempt from it and hands on to one that is not. Raises UploadTooLarge and
-    UploadCutOff.
+    from a view that is exempt from it and hands on to one that is not.
     """
+    try:
+        _receive(request, limit)
+    except UploadTooLarge as error:
+        words = f"The file is too large: at most {limit:,} bytes are allowed. Split it."
+        raise FormRefused(words, status=413) from error
+
+
+def _receive(request: HttpRequest, limit: int) -> None:
     declared = request.META.get("CONTENT_LENGTH") or "0"
     if declared.isdecimal() and int(declared) > limit + FORM_BYTES:
         _drain(request)
@@ -36,13 +47,18 @@ def receive_form(request: HttpRequest, *, limit: int) -> None:
     try:
         whole = request.POST.get(LAST_FIELD) == "1"
     except UnreadablePostError as error:
-        raise UploadCutOff from error
+        raise _cut_off() from error
     except UploadTooLarge:
         handler.file.close()
         _drain(request)
         raise
     if not whole:
-        raise UploadCutOff
+        raise _cut_off()
+
+
+def _cut_off() -> FormRefused:
+    words = "The upload broke off before it was complete. Send the file again."
+    return FormRefused(words, status=400)
 
 
 def _drain(request: HttpRequest) -> None:

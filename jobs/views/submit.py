@@ -26,7 +26,7 @@ from jobs.services.limits import StorageFull
 from jobs.services.projects import projects_of
 from jobs.services.table_files import TableRefused, create_from_table
 from jobs.views.access import projects_to_submit_to
-from jobs.views.receiving import UploadCutOff, receive_form
+from jobs.views.receiving import FormRefused, receive_form
 from jobs.views.submit_forms import TemplateForm, problems_of
 
 TABLES = (".csv", ".tsv")
@@ -51,15 +51,10 @@ def submit(request: HttpRequest) -> HttpResponse:
         raise PermissionDenied("Viewers of a project cannot submit batches to it.")
     if request.method != "POST":
         return render(request, "jobs/submit.html", _context(request, projects))
-    limit = settings.MAX_FILE_BYTES
     try:
-        receive_form(request, limit=limit)
-    except UploadTooLarge:
-        words = f"The file is too large: at most {limit:,} bytes are allowed. Split it."
-        return _refuse(request, projects, _Refused(words, status=413))
-    except UploadCutOff:
-        words = "The upload broke off before it was complete. Send the file again."
-        return _refuse(request, projects, _Refused(words))
+        receive_form(request, limit=settings.MAX_FILE_BYTES)
+    except FormRefused as error:
+        return _refuse(request, projects, _Refused(str(error), status=error.status))
     return _receive(request, projects)
 
 

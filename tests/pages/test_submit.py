@@ -289,5 +289,5 @@ def test_an_aborted_body_is_not_waited_for(rf, monkeypatch):
 
     monkeypatch.setattr(request, "read", gone)
     request.META["CONTENT_LENGTH"] = "1000000"
-    with pytest.raises(receiving.UploadTooLarge):
+    with pytest.raises(receiving.FormRefused):
         receiving.receive_form(request, limit=10)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from functools import partial
 from typing import Any
 
 from benchmarks.harness.large_batch import MODEL, warm_up
@@ -39,7 +40,7 @@ def measure(
     for _ in range(rounds):
         file_id, _ = upload(stack.url, stack.key, path)
         running = create_batch(stack.url, stack.key, file_id)
-        stack.wait(lambda: stack.state(running)[2] > 0, 60, "the first answers")  # noqa: B023
+        stack.wait(partial(_has_answers, stack, running), 60, "the first answers")
         answered = stack.state(running)[2]
         command = [sys.executable, "-m", "benchmarks.harness.proof.api_load", stack.url, stack.key]
         command += [running, *batches, "--rate", str(rate), "--seconds", str(seconds)]
@@ -65,3 +66,7 @@ def measure(
             goal=0,
         ),
     ]
+
+
+def _has_answers(stack: Stack, batch_id: str) -> bool:
+    return stack.state(batch_id)[2] > 0
