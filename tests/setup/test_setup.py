@@ -87,6 +87,18 @@ def test_killed_at_any_moment_the_next_run_completes_it(project: Project, moment
     assert not list((project.root / "var").glob("setup-*/"))
 
 
+def test_a_half_unpacked_pip_is_made_anew(project: Project) -> None:
+    project.list("web", project.wheel("alpha", "1.0"))
+    subprocess.run([sys.executable, "-m", "venv", project.venv], check=True)
+    # A kill while pip was unpacked: its first files are there, its record is not.
+    (record,) = project.site_packages.glob("pip-*.dist-info/RECORD")
+    record.unlink()
+    shutil.rmtree(project.site_packages / "pip" / "_vendor")
+    result = project.set_up()
+    assert result.returncode == 0, result.stdout
+    assert project.version_of("alpha") == "1.0"
+
+
 def test_half_installed_packages_are_installed_again(project: Project) -> None:
     files = {"beta_data.txt": "x" * 100}
     project.list("web", project.wheel("alpha", "1.0"), project.wheel("beta", "2.0", files))

@@ -80,7 +80,12 @@ def must_rebuild(venv: Path, stamp: Stamp | None, *, engine: str) -> str:
 
 
 def _has_pip(venv: Path) -> bool:
-    return any((folder / "pip" / "__main__.py").is_file() for folder in site_packages(venv))
+    """Say whether pip is all there: a run may have been killed while pip itself was unpacked."""
+    return any(
+        _is_whole(folder, metadata)
+        for folder in site_packages(venv)
+        for metadata in folder.glob("pip-*.dist-info")
+    )
 
 
 def site_packages(venv: Path) -> list[Path]:
