@@ -19,7 +19,7 @@ log = structlog.get_logger()
 
 # A process that was stopped (SIGSTOP) longer than this is not waited for.
 STOPPED_S = 12.0
-LOOK_EVERY_S = 0.5
+LOOK_EVERY_S = 1.0
 RESTART_PAUSE_S = 1.0
 _KERNEL_KEEPS_CHILDREN = bool(glob.glob(f"/proc/{os.getpid()}/task/*/children"))
 

@@ -36,7 +36,7 @@ log = structlog.get_logger()
 
 T = TypeVar("T")
 
-STEP_S = 0.2
+STEP_S = 0.4
 SWEEP_EVERY_S = 2.0
 SWEEP_REMAINS_EVERY_S = 60.0
 VALIDATE_AT_ONCE = 20

@@ -382,6 +382,7 @@ Q_CLUSTER_NAME = os.environ.get("Q_CLUSTER_NAME", "control")
 Q_CLUSTER: dict[str, Any] = {
     "name": "control",
     "orm": "default",
+    "broker_class": "jobs.doorbell.Doorbell",
     "workers": 2,
     "queue_limit": 2,
     "timeout": 600,
@@ -391,7 +392,8 @@ Q_CLUSTER: dict[str, Any] = {
     "catch_up": False,
     "save_limit": -1,
     "recycle": 10**9,
-    "poll": 0.2,
+    # Who finds nothing waits for a notification.
+    "poll": 0,
     "guard_cycle": 0.5,
     "cache": "default",
     "label": "Tasks",

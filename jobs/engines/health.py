@@ -11,7 +11,7 @@ import time
 class HealthProbe:
     """Asks `/health` again and again; what it last heard can be read without waiting."""
 
-    def __init__(self, socket_path: str, *, every_s: float = 0.5, timeout_s: float = 10.0) -> None:
+    def __init__(self, socket_path: str, *, every_s: float = 1.0, timeout_s: float = 10.0) -> None:
         self._path = socket_path
         self._every_s = every_s
         self._timeout_s = timeout_s

@@ -74,8 +74,8 @@ class Work:
 class Backlog:
     """What feeding, sending and committing share, all in one thread.
 
-    `changed` wakes whoever waits for something to happen, `room` keeps senders from taking up
-    lines while a large group waits for the database.
+    `changed` wakes whoever waits for something to happen, `group` the committer, `room` keeps
+    senders from taking up lines while a large group waits for the database.
     """
 
     queue: asyncio.Queue[Work] = field(default_factory=asyncio.Queue)
@@ -93,6 +93,7 @@ class Backlog:
     ahead: int = AHEAD_MIN
     room: asyncio.Event = field(default_factory=asyncio.Event)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
+    group: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
         self.room.set()
@@ -142,6 +143,8 @@ class Backlog:
         self.finished.append(finished)
         work.answered = True
         work.held.open_lines -= 1
+        if len(self.finished) in (1, GROUP) or self.is_idle:
+            self.group.set()
         if len(self.finished) >= 4 * GROUP:
             self.room.clear()
 
@@ -168,9 +171,17 @@ class Backlog:
 
     async def pause(self, seconds: float) -> None:
         """Wait, but no longer than until something happens."""
-        self.changed.clear()
-        try:
-            async with asyncio.timeout(seconds):
-                await self.changed.wait()
-        except TimeoutError:
-            pass
+        await _wait(self.changed, seconds)
+
+    async def wait_for_group(self, seconds: float) -> None:
+        """Wait, but no longer than until there is a first answer, a group, or the last one."""
+        await _wait(self.group, seconds)
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    event.clear()
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        pass

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from dataclasses import dataclass, field
 
@@ -41,7 +40,9 @@ class Committer:
             )
             if due or since >= RENEW_EVERY_S:
                 await self.commit()
-            await asyncio.sleep(0.02)
+            else:
+                next_s = COMMIT_EVERY_S if backlog.finished else RENEW_EVERY_S
+                await backlog.wait_for_group(next_s - since)
 
     async def commit(self) -> None:
         backlog = self.backlog

@@ -25,7 +25,9 @@ log = structlog.get_logger()
 
 LOOK_EVERY_S = 1.0
 CHUNKS_AT_ONCE = 16
+# Between two claims that found nothing; the pause grows, since each costs the engine's processors.
 EMPTY_CLAIM_PAUSE_S = 0.1
+EMPTY_CLAIM_PAUSE_MAX_S = 0.5
 
 
 class UpstreamAway(Exception):
@@ -84,6 +86,7 @@ class ModelRun:
             await self._feed_until_done()
         finally:
             self._sender.leaving = self._committer.leaving = True
+            self._backlog.group.set()
             interrupted = list(self._backlog.in_flight)
             for task in [*senders, looker]:
                 task.cancel()
@@ -109,6 +112,7 @@ class ModelRun:
     async def _feed_until_done(self) -> None:
         backlog = self._backlog
         stop_at: float | None = None
+        pause_s = EMPTY_CLAIM_PAUSE_S
         while not self._faults.gone:
             if self._fault is not None:
                 raise self._fault
@@ -120,10 +124,12 @@ class ModelRun:
                 continue
             if not self._stopping and not backlog.is_full:
                 if await self._claim():
+                    pause_s = EMPTY_CLAIM_PAUSE_S
                     continue
                 if backlog.is_idle and not backlog.finished:
                     return
-                await asyncio.sleep(EMPTY_CLAIM_PAUSE_S)
+                await asyncio.sleep(pause_s)
+                pause_s = min(EMPTY_CLAIM_PAUSE_MAX_S, pause_s * 1.5)
                 continue
             if stop_at is not None and (not backlog.in_flight or time.monotonic() > stop_at):
                 return

@@ -8,6 +8,7 @@ import statistics
 import pytest
 
 from benchmarks.harness.proof import prompts, results
+from benchmarks.harness.proof.__main__ import kept
 from benchmarks.harness.proof.duplicates import half_twice
 from benchmarks.harness.proof.ours import in_turn
 from benchmarks.harness.proof.prefixes import EACH, GROUPS, prefix_lines
@@ -187,3 +188,17 @@ def test_the_table_takes_the_place_of_the_one_before() -> None:
 
 def test_a_figure_without_a_range_has_none() -> None:
     assert measured(Result(part="x", what="y", value=math.pi, unit="s")) == "3.14 s"
+
+
+def test_parts_that_are_not_run_again_stay_as_they_were() -> None:
+    before = [
+        median("chat", "rate", [1.0, 3.0], unit="per s", sign=">=", goal=5.0),
+        median("api", "p50", [2.0], unit="ms"),
+    ]
+    written = {
+        "parts": {"chat": {"lines": 2}, "api": {"rate": 200}},
+        "results": [one.as_json() for one in before],
+    }
+    figures, found = kept(written, without=["api"])
+    assert figures == {"chat": {"lines": 2}}
+    assert found == before[:1]

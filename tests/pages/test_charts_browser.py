@@ -103,6 +103,7 @@ def test_what_is_no_longer_read_is_grey_with_its_age_and_recovers(open_page, liv
         card = page.get_by_label("GPU 0 of host")
         body = card.locator(".card-body")
         expect(body).not_to_have_class("card-body aged")
+        expect(page.locator(".uplot")).not_to_have_count(0, timeout=SOON_MS)
         page.evaluate("window.mark = document.querySelector('.uplot')")
         read(20)
         expect(body).to_have_class("card-body aged", timeout=SOON_MS)

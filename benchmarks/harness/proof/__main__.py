@@ -2,6 +2,7 @@
 
     make bench                                   all parts, some two hours on two cores
     make bench ARGS="--only chat,small"          some of them
+    make bench ARGS="--only small --keep FILE"   one of them again, the others as FILE has them
     make bench ARGS="--model FOLDER --engine-args '--max-model-len 4096' --lines 4096"
 
 Each part starts a product of its own in a temporary folder and takes it down again. What is
@@ -17,6 +18,7 @@ import argparse
 import json
 import signal
 import sys
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -39,11 +41,19 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     found: dict[str, Any] = {"machine": machine.describe(), "parts": {}}
     results: list[Result] = []
+    if args.keep:
+        earlier = json.loads(args.keep.read_text())
+        if earlier["machine"]["cpu"] != found["machine"]["cpu"]:
+            sys.exit(f"{args.keep} was measured on another machine.")
+        # What only an engine tells, in case that none of these parts starts one.
+        found["machine"] = earlier["machine"] | found["machine"]
+        found["machine"]["gpus"] = earlier["machine"]["gpus"]
+        found["parts"], results = kept(earlier, without=args.only)
     for name in args.only:
         Console(stderr=True).print(f"{datetime.now():%H:%M:%S} {name}")
         figures, more = PARTS[name](args, found["machine"])
         found["parts"][name] = figures
-        results += more
+        results = sorted([*results, *more], key=lambda one: list(PARTS).index(one.part))
         # After each part: what is measured stays, whatever becomes of the rest.
         write_json(args.json, {**found, "results": [one.as_json() for one in results]})
     text = table.markdown(results, found["machine"])
@@ -78,6 +88,7 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--gpus", default="", help="the lane, as of VBATCH_GPUS")
     parser.add_argument("--start-timeout", type=float, default=1_800.0, help="of an engine, in s")
     parser.add_argument("--json", type=Path, help="default: var/bench/TIME.json")
+    parser.add_argument("--keep", type=Path, help="a JSON file of before: its other parts stay")
     parser.add_argument("--readme", action="store_true", help="write the table into README.md")
     args = parser.parse_args()
     if not (args.model / "config.json").is_file():
@@ -85,6 +96,19 @@ def read_arguments() -> argparse.Namespace:
     now = datetime.now(UTC)
     args.json = args.json or ROOT / "var" / "bench" / f"{now:%Y-%m-%d-%H%M%S}.json"
     return args
+
+
+def kept(
+    earlier: Mapping[str, Any], *, without: Collection[str]
+) -> tuple[dict[str, Any], list[Result]]:
+    """Return the figures and results of an earlier run, of the parts that are not run again."""
+    figures = {name: of for name, of in earlier["parts"].items() if name not in without}
+    results = [
+        Result(**{key: value for key, value in one.items() if key != "held"})
+        for one in earlier["results"]
+        if one["part"] not in without
+    ]
+    return figures, results
 
 
 def _parts(text: str) -> list[str]:
