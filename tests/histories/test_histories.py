@@ -42,7 +42,7 @@ from jobs.states import BatchState, LaneKind
 from tests.emptying import empty_tables
 from tests.histories.check import check_files, check_tables
 
-HISTORIES = 100
+HISTORIES = 60
 STEPS = 30
 LANES = 2
 ENGINE = b"e" * 32

@@ -104,6 +104,7 @@ def test_a_data_folder_restarts_at_once_after_a_crash(make_host: Callable[..., H
     assert stat.S_IMODE((host.data_dir / "instance_id").stat().st_mode) == 0o600
 
 
+@pytest.mark.torture
 def test_a_host_that_lost_its_name_while_it_was_cut_off_ends(
     stack: Stack, make_host: Callable[..., Host]
 ) -> None:

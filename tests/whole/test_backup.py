@@ -39,6 +39,7 @@ def empty(tmp_path: Path) -> Iterator[Stack]:
     stack.tear_down()
 
 
+@pytest.mark.torture
 def test_a_system_saved_in_mid_run_is_restored_and_finishes_its_batch(
     make_stack: Callable[..., Stack], empty: Stack, tmp_path: Path
 ) -> None:

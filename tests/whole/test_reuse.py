@@ -62,6 +62,7 @@ def test_another_project_gets_no_answer(stack: Stack) -> None:
         stack.key = own
 
 
+@pytest.mark.torture
 def test_a_lane_task_killed_in_the_middle_loses_and_doubles_nothing(
     make_stack: Callable[..., Stack],
 ) -> None:

@@ -67,6 +67,7 @@ class DiskWatch:
         return total
 
 
+@pytest.mark.torture
 def test_a_batch_of_100_mb_goes_through_s3(stack: Stack) -> None:
     path = stack.folder / "large.jsonl"
     make_input(path, lines=LINES, line_bytes=2_000, model="toy", max_tokens=100)

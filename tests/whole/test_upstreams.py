@@ -146,6 +146,7 @@ def test_a_line_that_fails_alone_is_told_from_an_upstream_that_is_away(
     assert list(check_finished(stack, batch, lines).errors) == ["alone"]
 
 
+@pytest.mark.torture
 def test_an_upstream_that_hangs_pauses_its_lines(far: tuple[Stack, Upstream]) -> None:
     stack, _ = far
     stack.write_plan("remote", stalls=True)
