@@ -75,6 +75,9 @@ class PrefixOrder:
                 # A line that ends here is alone with itself: no digest is negative.
                 key = digests[at] if at < starts[line + 1] else -1 - line
                 groups.setdefault(key, []).append(line)
+            if len(groups) == len(lines):
+                order.extend(lines)
+                continue
             for key, group in reversed(groups.items()):
                 waiting.append((group, depth + 1 if key >= 0 else depth))
         return order

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from django.conf import settings
 from django.db import connection
+from psycopg.copy import QueuedLibpqWriter
 
 from jobs.jsonl import LineChecker, RequestLine
 from jobs.models import Batch
@@ -29,10 +30,12 @@ class Lines(Protocol):
 def read_requests(file: Lines, checker: LineChecker) -> Iterator[RequestLine]:
     """Yield the good lines, until the first finding: from then on only findings matter."""
     limit = settings.MAX_LINE_BYTES
-    while raw := file.readline(limit + 1):
+    # Django's files look the method up anew at each access, which shows on this path.
+    readline = file.readline
+    while raw := readline(limit + 1):
         if len(raw) > limit and not raw.endswith(b"\n"):
             checker.too_long(limit)
-            while (rest := file.readline(limit)) and not rest.endswith(b"\n"):
+            while (rest := readline(limit)) and not rest.endswith(b"\n"):
                 pass
             continue
         request = checker.check(raw)
@@ -45,7 +48,11 @@ def read_requests(file: Lines, checker: LineChecker) -> Iterator[RequestLine]:
 def copy_requests(*, batch: Batch, requests: Iterable[RequestLine]) -> ChunkRanges:
     """Copy the lines into the request table, as they come; return how they are cut into chunks."""
     ranges = ChunkRanges(request_order=batch.request_order)
-    with connection.cursor() as cursor, cursor.copy(_COPY) as copy:
+    with (
+        connection.cursor() as cursor,
+        # From a thread of its own: the database works while the next lines are read.
+        cursor.copy(_COPY, writer=QueuedLibpqWriter(cursor.cursor)) as copy,
+    ):
         copy.set_types(_TYPES)
         for request in requests:
             copy.write_row(
