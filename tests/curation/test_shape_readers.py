@@ -12,12 +12,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
-from trl.data_utils import (
-    apply_chat_template,
-    is_conversational,
-    maybe_extract_prompt,
-    unpair_preference_dataset,
-)
 
 from curation.conversations import text_of
 from curation.shapes import SHAPES, Tally
@@ -46,6 +40,18 @@ def _offline(monkeypatch, tmp_path):
 
 
 @pytest.fixture(scope="module")
+def trl():
+    """Return TRL's reading of data, without what its import does to the environment.
+
+    It silences vLLM in this process and in each engine that is started from it later.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VLLM_LOGGING_LEVEL", "INFO")
+        from trl import data_utils
+    return data_utils
+
+
+@pytest.fixture(scope="module")
 def tokenizer() -> PreTrainedTokenizerFast:
     folder = model_folder("smollm2-135m-instruct")
     return PreTrainedTokenizerFast.from_pretrained(folder)
@@ -66,13 +72,13 @@ def plain(messages: list[dict]) -> list[dict]:
     return [{key: value for key, value in one.items() if value is not None} for one in messages]
 
 
-def test_trl_takes_prompts_with_completions(tmp_path, tokenizer):
+def test_trl_takes_prompts_with_completions(tmp_path, tokenizer, trl):
     rows, tally = load("trl-sft", tmp_path)
     assert len(rows) == tally.rows == len(FOUND)
     for row, one in zip(rows, FOUND, strict=True):
-        assert is_conversational(row)
+        assert trl.is_conversational(row)
         assert row["completion"][0]["content"] == one.answer_text
-        rendered = apply_chat_template(
+        rendered = trl.apply_chat_template(
             {"prompt": plain(row["prompt"]), "completion": plain(row["completion"])}, tokenizer
         )
         assert one.answer_text.strip() in rendered["completion"]
@@ -80,16 +86,16 @@ def test_trl_takes_prompts_with_completions(tmp_path, tokenizer):
     assert plain(rows[4]["prompt"])[1]["tool_calls"] == [call()]
 
 
-def test_trl_takes_pairs_and_labels(tmp_path, tokenizer):
+def test_trl_takes_pairs_and_labels(tmp_path, tokenizer, trl):
     (tmp_path / "pairs").mkdir()
     rows, tally = load("trl-preference", tmp_path / "pairs")
     assert (tally.rows, len(tally.rejects)) == (2, 3)
     row = rows[0]
-    assert is_conversational(row) and maybe_extract_prompt(dict(row)) == row
-    rendered = apply_chat_template({key: row[key] for key in row if key != "tools"}, tokenizer)
+    assert trl.is_conversational(row) and trl.maybe_extract_prompt(dict(row)) == row
+    rendered = trl.apply_chat_template({key: row[key] for key in row if key != "tools"}, tokenizer)
     assert rendered["chosen"] != rendered["rejected"]
     assert row["chosen"][0]["content"] == ODD
-    assert unpair_preference_dataset(rows)["label"] == [True, True, False, False]
+    assert trl.unpair_preference_dataset(rows)["label"] == [True, True, False, False]
     rows, _ = load("trl-kto", tmp_path)
     assert rows["label"] == [True, True, False, True, True]
 
