@@ -43,13 +43,13 @@ test: setup-dev ## Run every test, real vLLM and real PostgreSQL included.
 	@$(PYTEST) -n 2 --dist loadfile -m "stack and not torture" tests/torture $(ARGS)
 	@$(PYTEST) -m "engine and not torture" $(ARGS)
 
-test-fast: setup-dev ## Run the tests that need no engine, browser or servers: about a minute.
+test-fast: setup-dev ## Run the tests that need no engine, browser or servers: three minutes.
 	@$(PYTEST) -n 2 -m "$(FAST)" $(ARGS)
 
 torture: setup-dev ## Kill everything at every moment that is known, and at random, for long.
 	@$(PYTEST) -m torture $(ARGS)
 
-bench: setup-dev ## Measure against run-batch and the goals; figures to var/bench (40 minutes).
+bench: setup-dev ## Measure against run-batch and the goals; figures to var/bench (two hours).
 	@$(RUN) -m benchmarks.harness.proof $(ARGS)
 
 lint: setup-dev ## Style, types, import contracts, migrations, deployment checks.

@@ -92,7 +92,7 @@ def test_it_rings_when_the_transaction_is_committed(cluster):
 def test_a_connection_that_is_cut_off_is_made_anew_and_listens_again(cluster):
     (pid,) = waiting_for('%FROM "django_q_ormq"%')
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_terminate_backend(%s)", [pid])
+        cursor.execute("SELECT pg_terminate_backend(%s, 20000)", [pid])
     (again,) = waiting_for('%FROM "django_q_ormq"%')
     assert again != pid
     Doorbell(list_key="mine").enqueue("mine")

@@ -48,6 +48,8 @@ def main() -> None:
         # What only an engine tells, in case that none of these parts starts one.
         found["machine"] = earlier["machine"] | found["machine"]
         found["machine"]["gpus"] = earlier["machine"]["gpus"]
+        days = {earlier["machine"]["day"], found["machine"]["day"]}
+        found["machine"]["day"] = " and ".join(sorted(days))
         found["parts"], results = kept(earlier, without=args.only)
     for name in args.only:
         Console(stderr=True).print(f"{datetime.now():%H:%M:%S} {name}")
