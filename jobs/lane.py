@@ -265,9 +265,13 @@ class LaneTask:
             pace=pace,
             engine=engine,
         )
+        noting = asyncio.create_task(self._note_first_answers(run, pace)) if pace else None
         try:
             await run.run()
         finally:
+            if noting is not None:
+                noting.cancel()
+                await asyncio.gather(noting, return_exceptions=True)
             log.info(
                 "model_run_ended",
                 lane=self.lane_id,
@@ -276,12 +280,21 @@ class LaneTask:
                 seconds=round(time.monotonic() - started, 1),
             )
             if pace is not None and run.answered:
-                await self.db(
-                    lanes.note_upstream_answers,
-                    lane_id=self.lane_id,
-                    model_id=model.pk,
-                    concurrency=pace.places,
-                )
+                await self._note_upstream_answers(model.pk, pace)
+
+    async def _note_first_answers(self, run: ModelRun, pace: Pace) -> None:
+        """Forget that the upstream was away as soon as it answers: a run may last for hours."""
+        while not run.answered:
+            await asyncio.sleep(LOOK_EVERY_S)
+        await self._note_upstream_answers(run.model_id, pace)
+
+    async def _note_upstream_answers(self, model_id: int, pace: Pace) -> None:
+        await self.db(
+            lanes.note_upstream_answers,
+            lane_id=self.lane_id,
+            model_id=model_id,
+            concurrency=pace.places,
+        )
 
 
 def engine_of(lane: Lane) -> bytes:

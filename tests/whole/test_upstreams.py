@@ -57,11 +57,15 @@ def test_an_upstream_that_goes_away_pauses_its_lines(far: tuple[Stack, Upstream]
         lambda: stack.sql("SELECT 1 FROM jobs_lanemodel WHERE failures >= 2"), 60, "two tries"
     )
     assert stack.state(batch)[3] == 0
+    stack.write_plan("remote", latency_ms=500, max_concurrency=16)
     upstream.start()
+    # It is forgotten that it was away once it answers, not only when the run is over.
+    known = "SELECT failures, last_error FROM jobs_lanemodel"
+    stack.wait(lambda: stack.sql(known) == [(0, "")], 30, "its failures to be forgotten")
+    assert stack.state(batch)[0] == "in_progress"
+    stack.write_plan("remote")
     assert stack.wait_ended(batch, 60) == "completed"
     assert not check_finished(stack, batch, lines).errors
-    # It is forgotten that it was away.
-    assert stack.sql("SELECT failures, last_error FROM jobs_lanemodel") == [(0, "")]
 
 
 @pytest.mark.parametrize("status", [401, 500])
