@@ -33,6 +33,8 @@ _HISTOGRAMS = {
     "vllm:e2e_request_latency_seconds": "e2e_s",
     "vllm:request_queue_time_seconds": "queue_s",
 }
+_WANTED = (*_GAUGES, *_SHARES, *_COUNTERS, _FINISHED, *_HISTOGRAMS)
+_WANTED_LINES = (*_WANTED, *(f"# TYPE {name}" for name in _WANTED))
 
 
 class NoFigures(Exception):
@@ -94,8 +96,10 @@ async def scrape(socket: str, *, timeout_s: float) -> EngineFigures:
 def read_exposition(text: str) -> EngineFigures:
     """Read vLLM's metrics; what is not known here is passed over. Raises NoFigures."""
     figures = EngineFigures()
+    # To parse what nobody wants would be most of the work, beside an engine that needs the cores.
+    wanted = [line for line in text.splitlines() if line.startswith(_WANTED_LINES)]
     try:
-        for family in text_string_to_metric_families(text):
+        for family in text_string_to_metric_families("\n".join(wanted) or text):
             _read_family(family, figures)
     except ValueError as error:
         raise NoFigures(f"/metrics cannot be read: {error}") from error

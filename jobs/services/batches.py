@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 from django_q.tasks import async_task
@@ -18,6 +18,7 @@ from django_q.tasks import async_task
 from jobs.jsonl import MORE_ERRORS
 from jobs.line_rules import ENDPOINTS
 from jobs.models import Batch, BatchEvent, Chunk, Project, StoredFile, Suspect
+from jobs.prepared import Prepared
 from jobs.services.audit import note_deed
 from jobs.services.creating_once import find_created
 from jobs.services.fleet import any_worker_alive
@@ -206,14 +207,21 @@ def overdue_batches() -> list[int]:
     Asked by the sweep, and by whoever reads a batch, so that a batch ends in time although no
     worker is alive.
     """
-    settle_before = timezone.now() - timedelta(seconds=SETTLE_AFTER_S)
+    now = timezone.now()
+    found = _OVERDUE.fetch(now=now, settle_before=now - timedelta(seconds=SETTLE_AFTER_S))
+    return [pk for (pk,) in found]
+
+
+def _overdue(*, now: datetime, settle_before: datetime) -> QuerySet[Batch, int]:
     late = Q(state=BatchState.CANCELLING, cancelling_at__lt=settle_before)
-    expired = Q(
-        state__in=(BatchState.IN_PROGRESS, BatchState.VALIDATING), expires_at__lt=timezone.now()
-    )
-    return list(
-        Batch.objects.filter(late | expired, state__in=LIVE_STATES).values_list("pk", flat=True)
-    )
+    expired = Q(state__in=(BatchState.IN_PROGRESS, BatchState.VALIDATING), expires_at__lt=now)
+    due = Batch.objects.filter(late | expired, state__in=LIVE_STATES)
+    return due.values_list("pk", flat=True)
+
+
+_OVERDUE = Prepared(
+    _overdue, now=datetime(1, 1, 1, tzinfo=UTC), settle_before=datetime(2, 1, 1, tzinfo=UTC)
+)
 
 
 def settle_batch(*, batch_id: int, wait: bool = True) -> bool:

@@ -13,6 +13,7 @@ from django.db.models.expressions import CombinedExpression
 from django.db.models.functions import Now
 
 from jobs.models import Gpu, Lane, Worker
+from jobs.prepared import Prepared
 from jobs.states import EngineState, LaneKind
 
 HEARTBEAT_S = 1.0
@@ -51,7 +52,10 @@ def alive_workers() -> QuerySet[Worker]:
 
 
 def any_worker_alive() -> bool:
-    return alive_workers().exists()
+    return bool(_ONE_ALIVE.fetch())
+
+
+_ONE_ALIVE = Prepared(lambda: alive_workers().values_list("pk", flat=True).order_by()[:1])
 
 
 def version_skew(*, name: str, version: str) -> str | None:

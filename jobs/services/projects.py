@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, cast
 
-from django.db import transaction
+from django.db import DEFAULT_DB_ALIAS, transaction
 from django.db.models import ProtectedError, QuerySet
 
 from jobs.models import Batch, Project, ProjectKey, StoredFile
+from jobs.prepared import Prepared
 from jobs.services.audit import note_deed
 from jobs.services.limits import PROJECT_LIMITS
 from jobs.services.masking import Change, told
@@ -149,10 +150,24 @@ def find_key(secret: str) -> ProjectKey | None:
     if "\0" in secret:
         return None
     # The library's own look-up would leave the project to a second query, in each request.
-    keys = ProjectKey.objects.get_usable_keys().select_related("project")
-    key = next(iter(keys.filter(prefix=secret.partition(".")[0]).order_by()), None)
+    found = _USABLE.fetch(prefix=secret.partition(".")[0])
+    if not found:
+        return None
+    row = found[0]
+    key = ProjectKey.from_db(DEFAULT_DB_ALIAS, _KEY_COLUMNS, row[: len(_KEY_COLUMNS)])
+    key.project = Project.from_db(DEFAULT_DB_ALIAS, _PROJECT_COLUMNS, row[len(_KEY_COLUMNS) :])
     # It leaves out revoked keys, but not expired ones.
-    return None if key is None or not key.is_valid(secret) or key.has_expired else key
+    return None if not key.is_valid(secret) or key.has_expired else key
+
+
+def _usable(*, prefix: str) -> QuerySet[ProjectKey]:
+    keys = ProjectKey.objects.get_usable_keys().select_related("project")
+    return keys.filter(prefix=prefix).order_by()
+
+
+_USABLE = Prepared(_usable, prefix="the first characters of a key")
+_KEY_COLUMNS = [field.attname for field in ProjectKey._meta.concrete_fields]
+_PROJECT_COLUMNS = [field.attname for field in Project._meta.concrete_fields]
 
 
 def key_words(key: ProjectKey) -> str:
