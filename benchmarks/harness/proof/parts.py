@@ -128,7 +128,9 @@ def run_duplicates(args: argparse.Namespace, about: dict[str, Any]) -> Part:
             stack,
             model=MODEL,
             lines=args.lines,
-            max_tokens=args.max_tokens,
+            # The engine's prefix cache spares most of an equal line's prompt as it is: longer
+            # answers show what is left to be spared.
+            max_tokens=2 * args.max_tokens,
             rounds=args.rounds,
         )
 
