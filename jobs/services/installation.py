@@ -179,6 +179,18 @@ def _some(names: list[str]) -> str:
 def _secret_faults(row: Installation) -> list[Fault]:
     if row.secret_digest == secret_digest():
         return []
+    if _has_own_database():
+        return [
+            Fault(
+                part="secret_key",
+                text=f"The database of {settings.DATA_DIR} was made with another secret key. An "
+                "earlier data folder may have stood in this place, and been deleted without "
+                "`make reset`: its database is still there.",
+                remedy="To go on with it, put its `secret_key` and `files` back. To begin anew, "
+                "run `make reset` (`manage.py reset`), which deletes it. If the key was changed "
+                "on purpose, stop the worker and run `manage.py adopthost --secret-key`.",
+            )
+        ]
     return [
         Fault(
             part="secret_key",
@@ -189,6 +201,11 @@ def _secret_faults(row: Installation) -> list[Fault]:
             "run `manage.py adopthost --secret-key` on one.",
         )
     ]
+
+
+def _has_own_database() -> bool:
+    """Whether the database is this data folder's alone, so that no other host can be meant."""
+    return "embedded" in settings.DATABASES["default"]["ENGINE"]
 
 
 def _storage_faults(row: Installation) -> list[Fault]:

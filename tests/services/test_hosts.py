@@ -13,7 +13,7 @@ from django.db import connection
 from django.utils import timezone
 
 from jobs.models import Installation, Worker
-from jobs.services import fleet
+from jobs.services import fleet, installation
 from jobs.services.fleet import HostRefused, alive_workers, register_worker
 from jobs.services.installation import enter_installation, find_faults
 from jobs.services.storage_marker import MARKER, read_marker, write_marker
@@ -178,8 +178,19 @@ def test_adopting_wants_to_be_told_what():
         call_command("adopthost")
 
 
+def test_the_database_of_an_earlier_data_folder_is_told_apart_from_another_host(
+    client, settings, monkeypatch
+):
+    enter_installation(worker="me")
+    settings.SECRET_KEY = "made anew"
+    said = client.get("/readyz").json()["secret_key"]
+    assert "earlier data folder" in said and "make reset" in said and "`secret_key` and" in said
+    assert "host" not in said
+
+
 # --- What says so ------------------------------------------------------------------------------
-def test_readyz_tells_of_a_host_that_does_not_fit(client, settings):
+def test_readyz_tells_of_a_host_that_does_not_fit(client, settings, monkeypatch):
+    monkeypatch.setattr(installation, "_has_own_database", lambda: False)
     enter_installation(worker="me")
     assert client.get("/readyz").status_code == 200
     settings.SECRET_KEY = "changed"
