@@ -185,7 +185,7 @@ def test_the_database_of_an_earlier_data_folder_is_told_apart_from_another_host(
     settings.SECRET_KEY = "made anew"
     said = client.get("/readyz").json()["secret_key"]
     assert "earlier data folder" in said and "make reset" in said and "`secret_key` and" in said
-    assert "host" not in said
+    assert "of this host" not in said
 
 
 # --- What says so ------------------------------------------------------------------------------
