@@ -271,7 +271,10 @@ class LaneTask:
         finally:
             if noting is not None:
                 noting.cancel()
-                await asyncio.gather(noting, return_exceptions=True)
+                (fault,) = await asyncio.gather(noting, return_exceptions=True)
+                if isinstance(fault, Exception):
+                    # It is written once more below; what fails there too is raised.
+                    log.error("upstream_not_noted", lane=self.lane_id, exc_info=fault)
             log.info(
                 "model_run_ended",
                 lane=self.lane_id,

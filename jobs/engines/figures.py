@@ -96,7 +96,8 @@ async def scrape(socket: str, *, timeout_s: float) -> EngineFigures:
 def read_exposition(text: str) -> EngineFigures:
     """Read vLLM's metrics; what is not known here is passed over. Raises NoFigures."""
     figures = EngineFigures()
-    # To parse what nobody wants would be most of the work, beside an engine that needs the cores.
+    # Most lines are not kept, and the sampler shares the processors with a CPU's engine. A text
+    # without a single one is parsed as it is, so that what is no metrics at all is told.
     wanted = [line for line in text.splitlines() if line.startswith(_WANTED_LINES)]
     try:
         for family in text_string_to_metric_families("\n".join(wanted) or text):

@@ -183,9 +183,9 @@ def _secret_faults(row: Installation) -> list[Fault]:
         return [
             Fault(
                 part="secret_key",
-                text=f"The database of {settings.DATA_DIR} was made with another secret key. An "
-                "earlier data folder may have stood in this place, and been deleted without "
-                "`make reset`: its database is still there.",
+                text="The database of this data folder was made with another secret key. An "
+                "earlier one may have stood in its place, and been deleted without `make reset`: "
+                "its database is still there.",
                 remedy="To go on with it, put its `secret_key` and `files` back. To begin anew, "
                 "run `make reset` (`manage.py reset`), which deletes it. If the key was changed "
                 "on purpose, stop the worker and run `manage.py adopthost --secret-key`.",

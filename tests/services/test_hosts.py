@@ -178,17 +178,15 @@ def test_adopting_wants_to_be_told_what():
         call_command("adopthost")
 
 
-def test_the_database_of_an_earlier_data_folder_is_told_apart_from_another_host(
-    client, settings, monkeypatch
-):
+# --- What says so ------------------------------------------------------------------------------
+def test_the_database_of_an_earlier_data_folder_is_told_apart_from_another_host(client, settings):
     enter_installation(worker="me")
     settings.SECRET_KEY = "made anew"
     said = client.get("/readyz").json()["secret_key"]
-    assert "earlier data folder" in said and "make reset" in said and "`secret_key` and" in said
+    assert "earlier one" in said and "make reset" in said and "`secret_key` and" in said
     assert "of this host" not in said
 
 
-# --- What says so ------------------------------------------------------------------------------
 def test_readyz_tells_of_a_host_that_does_not_fit(client, settings, monkeypatch):
     monkeypatch.setattr(installation, "_has_own_database", lambda: False)
     enter_installation(worker="me")
