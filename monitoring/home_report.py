@@ -24,6 +24,13 @@ from monitoring.services.summaries import behind_by
 RUNNING_SHOWN = 8
 WAITING_SHOWN = 6
 ENDED_SHOWN = 8
+# Asked for every two seconds: a row of a batch has five times as many columns.
+_SHOWN = (
+    *("public_id", "state", "model_name", "total", "completed", "failed"),
+    *("input_tokens", "output_tokens", "created_at", "ended_at", "paused_at", "expires_at"),
+    *("validation_error", "reused", "last_seq"),
+    *("model__name", "model__enabled", "model__upstream_url"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +85,7 @@ class HomeReport:
 
 def report_home(batches: QuerySet[Batch]) -> HomeReport:
     """Read the live and the last ended of these batches; the number of queries is fixed."""
-    rows = batches.select_related("model", "project").defer("findings", "metadata")
+    rows = batches.select_related("model").only(*_SHOWN)
     at_work = list(
         Chunk.objects.filter(state=ChunkState.CLAIMED, lease_until__gt=Now())
         .values_list("batch_id", flat=True)

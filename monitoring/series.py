@@ -32,6 +32,11 @@ MAX_SERIES = 64
 # The widest window that each step is taken for: some two thousand samples of a series at most,
 # which is more than a chart has pixels. Beyond them comes the coarsest.
 _UP_TO_MINUTES = {Step.FINE: 60, Step.MINUTE: 1_440, Step.QUARTER: 14 * 1_440}
+_SHOWN = (
+    *("kind", "read_at", "error", "latest"),
+    *("worker__name", "gpu__index", "gpu__worker__name", "lane__name", "lane__worker__name"),
+    *("batch__public_id", "batch__total", "batch__state"),
+)
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 _SAMPLES = """
@@ -120,7 +125,8 @@ def read_series(query: SeriesQuery) -> dict[str, Any] | None:
             age=ExpressionWrapper(Now() - F("read_at"), output_field=DurationField())
         )
         .select_related("worker", "gpu__worker", "lane__worker", "batch")
-        .defer("detail")
+        # Asked for every two seconds by every chart: whole rows of five tables are dear.
+        .only(*_SHOWN)
         .order_by("pk")[: MAX_SERIES + 1]
     )
     if len(rows) > MAX_SERIES:

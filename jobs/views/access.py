@@ -36,12 +36,12 @@ def visible_batches(user: Any, projects: Sequence[Project] | None = None) -> Que
 
 def access_batch(user: Any, public_id: str) -> Batch:
     """Return a batch by its id; Http404 if it is unknown or of a foreign project."""
-    batches = visible_batches(user).select_related(
-        "project", "model", "input_file", "output_file", "error_file", "parent"
-    )
-    batch = batches.filter(public_id=public_id).first()
-    if batch is None:
-        raise Http404(f"No batch found with id '{public_id}'.")
+    batches = visible_batches(user).select_related("project", "model", "output_file", "error_file")
+    try:
+        # Not first(), which would sort, and have Django hash every column for it.
+        batch = batches.get(public_id=public_id)
+    except Batch.DoesNotExist:
+        raise Http404(f"No batch found with id '{public_id}'.") from None
     if batch.is_live and batch.expires_at <= timezone.now() and settle_batch(batch_id=batch.pk):
         # It was not its turn yet among those that are overdue.
         return batches.get(pk=batch.pk)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib.auth.decorators import login_required
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET
@@ -105,24 +105,25 @@ def _retry(made: Batch) -> dict[str, Any]:
 def _files(batch: Batch) -> list[dict[str, Any]]:
     """Return the files of the batch that can still be read, with their sizes in bytes."""
     named = (
-        ("input", batch.input_file, None),
-        ("output", batch.output_file, batch.output_bytes),
-        ("error", batch.error_file, batch.error_bytes),
+        ("input", batch.input_file_id, None),
+        ("output", batch.output_file_id, batch.output_bytes),
+        ("error", batch.error_file_id, batch.error_bytes),
     )
-    ids = [file.pk for _, file, _ in named if file is not None]
-    readable = set(visible_files(batch.project).filter(pk__in=ids).values_list("pk", flat=True))
-    return [
-        _file(kind, file, size, readable=file.pk in readable)
-        for kind, file, size in named
-        if file is not None
-    ]
+    visible = visible_files(batch.project).filter(pk=OuterRef("pk"))
+    found = {
+        file.pk: file
+        for file in StoredFile.objects.filter(pk__in=[pk for _, pk, _ in named if pk])
+        .annotate(readable=Exists(visible))
+        .only("filename", "bytes", "expires_at")
+    }
+    return [_file(kind, found[pk], size) for kind, pk, size in named if pk in found]
 
 
-def _file(kind: str, file: StoredFile, size: int | None, *, readable: bool) -> dict[str, Any]:
+def _file(kind: str, file: Any, size: int | None) -> dict[str, Any]:
     return {
         "kind": kind,
         "name": file.filename,
         "bytes": file.bytes if size is None else size,
-        "readable": readable,
+        "readable": file.readable,
         "expires_at": file.expires_at,
     }

@@ -11,8 +11,6 @@ from django.views.decorators.http import require_http_methods
 
 from jobs.services.login_links import use_login_token
 
-BACKEND = "django.contrib.auth.backends.ModelBackend"
-
 
 # Only GET: a HEAD, as link previews send it, must not spend the link.
 @never_cache
@@ -24,7 +22,7 @@ def login_link(request: HttpRequest, token: str) -> HttpResponse:
         target = "home"
     user = use_login_token(token)
     if user is not None:
-        login(request, user, backend=BACKEND)
+        login(request, user)
     elif not request.user.is_authenticated:
         return render(request, "registration/login_link_spent.html", status=403)
     return redirect(target)
