@@ -76,8 +76,10 @@ def read_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--only", type=_parts, default=list(PARTS), help=", ".join(PARTS))
     parser.add_argument("--model", type=Path, default=SAMPLE_MODEL, help="a model's folder")
-    parser.add_argument("--lines", type=int, default=512, help="of a chat file")
-    parser.add_argument("--max-tokens", type=int, default=64, help="twice as many in `duplicates`")
+    parser.add_argument(
+        "--lines", type=int, default=512, help="of a chat file; more in `duplicates`"
+    )
+    parser.add_argument("--max-tokens", type=int, default=64, help="more in `duplicates`")
     parser.add_argument("--ignore-eos", action="store_true", help="every answer has all tokens")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--invocations", type=int, default=10, help="of run-batch, in `small`")

@@ -127,9 +127,10 @@ def run_duplicates(args: argparse.Namespace, about: dict[str, Any]) -> Part:
         return duplicates.measure(
             stack,
             model=MODEL,
-            lines=args.lines,
-            # The engine's prefix cache spares most of an equal line's prompt as it is: longer
+            # Of few lines the end, where the engine runs half empty, would be a large share; and
+            # its prefix cache spares most of an equal line's prompt as it is, so that longer
             # answers show what is left to be spared.
+            lines=3 * args.lines // 2,
             max_tokens=2 * args.max_tokens,
             rounds=args.rounds,
         )
