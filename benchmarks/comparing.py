@@ -24,7 +24,9 @@ class Metric(NamedTuple):
     higher_is_better: bool
 
 
-# The first that both runs have decides; the others are shown beside it.
+# What was answered well; less of it is a regression, however fast the refusals were.
+GOOD = Metric("success_rate", "Answered well", "share", True)
+# But for that, the first that both runs have decides; the others are shown beside it.
 METRICS = (
     Metric("output_tokens_per_s", "Output tokens", "tokens/s", True),
     Metric("total_tokens_per_s", "All tokens", "tokens/s", True),
@@ -37,7 +39,8 @@ METRICS = (
     Metric("latency_ms.itl.median", "Inter-token latency, median", "ms", False),
     Metric("prefix_cache_hit_rate", "Prefix-cache hits", "share", True),
     Metric("joules_per_output_token", "Energy", "J/output token", False),
-    Metric("success_rate", "Answered well", "share", True),
+    Metric("cost_per_million_output_tokens", "Cost of a million output tokens", "", False),
+    GOOD,
 )
 
 
@@ -55,26 +58,38 @@ class MetricVerdict:
 class Comparison:
     """`unlike` says why the runs cannot be compared; then nothing else is told.
 
-    `verdict` is that of the first metric: regressed, improved, noise or too few; empty where
-    the runs are unlike or share no metric.
+    `verdict` is that of the metric that decides: regressed, improved, noise or too few; empty
+    where the runs are unlike or share no metric.
     """
 
     unlike: list[str]
     differences: list[Difference]
     verdicts: list[MetricVerdict]
+    deciding: MetricVerdict | None = None
 
     @property
     def verdict(self) -> str:
-        return self.verdicts[0].verdict.name if self.verdicts else ""
+        return self.deciding.verdict.name if self.deciding is not None else ""
 
 
 def compare(baseline: Run, candidate: Run) -> Comparison:
     """Hold a run against another one of its like."""
     unlike = why_unlike(baseline, candidate)
-    verdicts = [] if unlike else _verdicts(baseline, candidate)
     return Comparison(
-        unlike=unlike, differences=differences(baseline, candidate), verdicts=verdicts
+        unlike=unlike,
+        differences=differences(baseline, candidate),
+        verdicts=[] if unlike else _verdicts(baseline, candidate),
+        deciding=None if unlike else deciding_verdict(baseline, candidate),
     )
+
+
+def deciding_verdict(baseline: Run, candidate: Run) -> MetricVerdict | None:
+    """Return what decides: fewer good answers, else the first metric; None where there is none."""
+    good = verdict_on(GOOD, baseline, candidate)
+    if good is not None and good.verdict.name == "regressed":
+        return good
+    found = (verdict_on(metric, baseline, candidate) for metric in METRICS)
+    return next((one for one in found if one is not None), None)
 
 
 def why_unlike(one: Run, other: Run, *, same_model: bool = True) -> list[str]:
@@ -88,6 +103,9 @@ def why_unlike(one: Run, other: Run, *, same_model: bool = True) -> list[str]:
     for run in (one, other):
         if run.state != RunState.COMPLETED:
             reasons.append(f"{run.public_id} is {run.state}: only a completed run has figures.")
+    if reasons:
+        # What it ran on and what was measured is not known yet.
+        return reasons
     if one.kind != other.kind or one.tool != other.tool:
         reasons.append(f"They were measured by {_measured_by(one)} and {_measured_by(other)}.")
     if one.kind == RunKind.IMPORTED or other.kind == RunKind.IMPORTED:
@@ -99,7 +117,10 @@ def why_unlike(one: Run, other: Run, *, same_model: bool = True) -> list[str]:
             f"They sent other requests: {one.workload.title}, and {other.workload.title}."
         )
     if same_model and one.model_name != other.model_name:
-        reasons.append(f"They asked other models: {one.model_name}, and {other.model_name}.")
+        reasons.append(
+            f"They asked other models: {one.model_name}, and {other.model_name}. Models are held "
+            "against each other on Benchmarks, with the workload chosen, by speed and quality."
+        )
     for title, read in (("GPUs", gpus_of), ("processors", processor_of)):
         if read(one.fingerprint) != read(other.fingerprint):
             reasons.append(
@@ -120,7 +141,9 @@ def repeats_of(run: Run, metric: Metric) -> list[float]:
         return [float(value) for value in run.figures.get("repeats", {}).get(metric.path, [])]
     # In Python, so that parts that were fetched with many runs are not asked for again.
     parts = sorted(run.parts.all(), key=lambda part: part.repeat)
-    values = [figure(part.figures or {}, metric.path) for part in parts if part.repeat]
+    measured = [part.figures or {} for part in parts if part.repeat]
+    # A repeat whose engine was lost in the middle is no measure of its speed.
+    values = [figure(one, metric.path) for one in measured if not one.get("interrupted")]
     return [value for value in values if value is not None]
 
 

@@ -48,6 +48,7 @@ FIELD_NAMES: dict[str, str] = {
     "phases.validation_s": "phase_validation",
     "phases.waiting_s": "phase_waiting",
     "phases.load_s": "phase_load",
+    "phases.work_s": "phase_work",
     "phases.warm_up_s": "phase_warm_up",
     "phases.steady_s": "phase_steady",
     "phases.tail_s": "phase_tail",

@@ -18,6 +18,9 @@ COVERED = (0.95, 1.05)
 # Energy is taken over the time between two readings; of too short a part of the work it says
 # little, and beyond it the GPU idles.
 ENERGY_COVERS = (0.8, 1.25)
+# Answers that all come at about the same moment have a steady part that is next to nothing, and
+# its rate says nothing of a longer batch.
+STEADY_LASTS = 0.2
 HISTOGRAMS = {"ttft": "ttft_s", "tpot": "tpot_s", "itl": "itl_s"}
 
 _TIMES = """
@@ -32,12 +35,12 @@ FROM jobs_batchresponse WHERE batch_id = %s AND NOT reused
 # the end of the group of the first tenth to the end of that of the last.
 _STEADY = """
 WITH answer AS (
-    SELECT created_at, input_tokens, output_tokens, row_number() OVER (ORDER BY seq) AS place
+    SELECT created_at, ok, input_tokens, output_tokens, row_number() OVER (ORDER BY seq) AS place
     FROM jobs_batchresponse WHERE batch_id = %(batch)s AND NOT reused),
 span AS (
     SELECT min(created_at) FILTER (WHERE place >= %(low)s) AS low,
         max(created_at) FILTER (WHERE place <= %(high)s) AS high FROM answer)
-SELECT span.low, span.high, count(*), sum(input_tokens), sum(output_tokens)
+SELECT span.low, span.high, count(*) FILTER (WHERE ok), sum(input_tokens), sum(output_tokens)
 FROM answer, span WHERE created_at > span.low AND created_at <= span.high
 GROUP BY span.low, span.high
 """
@@ -47,11 +50,14 @@ def measure_batch(batch: Batch) -> dict[str, Any]:
     """Return the figures of a batch that has ended; what was not measured is not there.
 
     Rates are per second, from the first request that was sent to the last answer that was
-    committed; `steady` is the part from the first tenth of the answers to the last. Latencies are
+    committed, those of requests of the good answers; `steady` is the part from the first tenth of
+    the answers to the last. Latencies are
     in milliseconds: `e2el` of each request, as its lane saw it, and `ttft`, `tpot` and `itl` as
     the engine's histograms have them. `engine_covers` is what share of the engine's output was
     the batch's own: beside 1, its histograms, its prefix cache and the energy are not told.
     Lines whose answers were `reused` are counted, and have no part in rates and latencies.
+    `interrupted` is an engine that was lost in the middle, `shared` a lane that held lines of other
+    batches too.
     """
     found: dict[str, Any] = {
         "requests": batch.total,
@@ -64,12 +70,14 @@ def measure_batch(batch: Batch) -> dict[str, Any]:
         "success_rate": batch.completed / batch.total if batch.total else None,
     }
     uses = list(LaneUse.objects.filter(batch=batch).order_by("pk"))
+    found["interrupted"] = _was_interrupted(uses)
+    found["shared"] = any(use.shared for use in uses)
     sent_at, last_at, latency = _times(batch)
     if sent_at is None or last_at is None or last_at <= sent_at:
         return _known(found)
     duration_s = (last_at - sent_at).total_seconds()
     found |= {"duration_s": duration_s, **_rates(batch, duration_s)}
-    found["steady"] = _steady(batch)
+    found["steady"] = _steady(batch, duration_s)
     found["latency_ms"] = {"e2el": latency, **_engine_latencies(batch, uses, found)}
     gpus = _gpus(uses)
     if gpus:
@@ -116,14 +124,20 @@ def _rates(batch: Batch, span_s: float) -> dict[str, float]:
     read = batch.input_tokens - batch.reused_input_tokens
     written = batch.output_tokens - batch.reused_output_tokens
     return {
-        "requests_per_s": (batch.answered - batch.reused) / span_s,
+        # A refusal takes an engine no time: it is no work that was done.
+        "requests_per_s": (batch.completed - batch.reused) / span_s,
         "input_tokens_per_s": read / span_s,
         "output_tokens_per_s": written / span_s,
         "total_tokens_per_s": (read + written) / span_s,
     }
 
 
-def _steady(batch: Batch) -> dict[str, float] | None:
+def _was_interrupted(uses: Sequence[LaneUse]) -> bool:
+    """Say whether a lane had more than one engine process at work on the batch."""
+    return len({(use.lane_id, use.fingerprint.get("lane")) for use in uses}) < len(uses)
+
+
+def _steady(batch: Batch, duration_s: float) -> dict[str, float] | None:
     bounds = {
         "batch": batch.pk,
         "low": _first_tenth(batch),
@@ -137,6 +151,8 @@ def _steady(batch: Batch) -> dict[str, float] | None:
         return None
     low, high, answered, input_tokens, output_tokens = row
     span_s = (high - low).total_seconds()
+    if span_s < STEADY_LASTS * duration_s:
+        return None
     return {
         "seconds": span_s,
         "requests_per_s": answered / span_s,
@@ -237,7 +253,9 @@ def _phases(
         "waiting_s": max(0.0, (sent_at - began).total_seconds() - load_s),
     }
     steady = found.get("steady")
-    if steady:
+    if not steady:
+        phases["work_s"] = found["duration_s"]
+    else:
         tenth = (
             batch.responses.filter(reused=False)
             .order_by("seq")
@@ -247,7 +265,8 @@ def _phases(
         phases |= {
             "warm_up_s": warm_up_s,
             "steady_s": steady["seconds"],
-            "tail_s": max(0.0, found["duration_s"] - warm_up_s - steady["seconds"]),
+            # To the microsecond, as the database has its times.
+            "tail_s": max(0.0, round(found["duration_s"] - warm_up_s - steady["seconds"], 6)),
         }
     return phases
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ from benchmarks.comparing import METRICS, Metric
 from benchmarks.fingerprints import hardware_of
 from benchmarks.models import Run
 from benchmarks.pareto import front
-from benchmarks.plot import Axis, axis_from_zero, colour_of
+from benchmarks.plot import Axis, axis_from_zero, colours_of
 from benchmarks.summary import figure
 
 HEIGHT = 260
@@ -57,7 +57,9 @@ def scores_of(runs: Sequence[Run]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def lay_out_pareto(runs: Sequence[Run], score: str) -> Plot | None:
+def lay_out_pareto(
+    runs: Sequence[Run], score: str, colours: Mapping[str, int] | None = None
+) -> Plot | None:
     """Lay out runs of one workload, newest first; None where fewer than two models have both.
 
     The hardware is that of the newest run with a score; runs on other hardware are left out.
@@ -84,7 +86,7 @@ def lay_out_pareto(runs: Sequence[Run], score: str) -> Plot | None:
     across = axis_from_zero(max(speed for speed, _ in values), start=_LEFT, end=_RIGHT)
     up = axis_from_zero(100.0, start=_FLOOR, end=_TOP)
     best = set(front(values))
-    taken: set[int] = set()
+    colours = colours or colours_of(run.model_name for run, _ in chosen)
     dots = [
         Dot(
             run=run,
@@ -93,7 +95,7 @@ def lay_out_pareto(runs: Sequence[Run], score: str) -> Plot | None:
             scored=one["scored"],
             x=across.at(speed),
             y=up.at(share * 100),
-            colour=colour_of(run.model_name, taken),
+            colour=colours[run.model_name],
             best=place in best,
             is_right=across.at(speed) < 55,
         )

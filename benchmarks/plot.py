@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from jobs.templatetags.figures import figure
@@ -57,8 +58,13 @@ def axis_between(low: float, high: float, *, start: float, end: float, ticks: in
     return axis
 
 
-def colour_of(label: str, taken: set[int]) -> int:
-    """Return the colour of a model; two of one drawing never have the same."""
+def colours_of(labels: Iterable[str]) -> dict[str, int]:
+    """Return the colour of each model: its own where no other has it, and the same every time."""
+    taken: set[int] = set()
+    return {label: _colour_of(label, taken) for label in sorted(set(labels))}
+
+
+def _colour_of(label: str, taken: set[int]) -> int:
     found = 0
     for letter in label:
         found = (found * 31 + ord(letter)) % _SUM_MAX

@@ -52,7 +52,8 @@ def make_check(check: Mapping[str, Any]) -> Check:
     kind = check.get("kind")
     if not isinstance(kind, str) or kind not in _KINDS:
         raise InvalidCheck(
-            f"The 'kind' of a check must be one of {', '.join(_KINDS)}, not {str(kind)[:80]!r}."
+            f"The 'kind' of a check must be judge, or one of {', '.join(_KINDS)}, not "
+            f"{str(kind)[:80]!r}."
         )
     make, fields = _KINDS[kind]
     unknown = sorted(set(check) - {"kind", *fields})

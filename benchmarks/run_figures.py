@@ -11,16 +11,19 @@ from benchmarks.models import Run, RunPart
 from benchmarks.plot import Axis, axis_between
 from benchmarks.summary import figure
 
+_HISTOGRAM = "the engine's histogram: percentiles ≈, drawn within its buckets"
 LATENCIES = (
     ("e2el", "Whole request", "each request, as its lane saw it: sent to answered"),
-    ("ttft", "Time to first token", "the engine's histogram"),
-    ("tpot", "Time per output token", "the engine's histogram"),
-    ("itl", "Inter-token latency", "the engine's histogram"),
+    ("ttft", "Time to first token", _HISTOGRAM),
+    ("tpot", "Time per output token", _HISTOGRAM),
+    ("itl", "Inter-token latency", _HISTOGRAM),
 )
 _PHASES = (
     ("validation_s", "validation", "queued"),
     ("load_s", "engine start", "loading-model"),
     ("waiting_s", "waiting", "paused"),
+    # Where the parts of the work cannot be told apart.
+    ("work_s", "answering", "steady"),
     ("warm_up_s", "warm-up", "warm-up"),
     ("steady_s", "steady", "steady"),
     ("tail_s", "tail", "tail"),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from django.db.models import Prefetch, prefetch_related_objects
 
-from benchmarks.comparing import METRICS, verdict_on, why_unlike
+from benchmarks.comparing import deciding_verdict, why_unlike
 from benchmarks.models import Baseline, Run, RunPart, RunState
 
 IS_BASELINE = "baseline"
@@ -61,15 +61,14 @@ def _stand(run: Run, base: Run) -> Standing:
     reasons = why_unlike(base, run)
     if reasons:
         return Standing(name=UNLIKE, baseline=base, reasons=tuple(reasons))
-    for metric in METRICS:
-        found = verdict_on(metric, base, run)
-        if found is not None:
-            return Standing(
-                name=found.verdict.name,
-                baseline=base,
-                metric=metric.title,
-                change=found.verdict.change,
-                low=found.verdict.low,
-                high=found.verdict.high,
-            )
-    return Standing(name=UNLIKE, baseline=base, reasons=("They share no figure.",))
+    found = deciding_verdict(base, run)
+    if found is None:
+        return Standing(name=UNLIKE, baseline=base, reasons=("They share no figure.",))
+    return Standing(
+        name=found.verdict.name,
+        baseline=base,
+        metric=found.metric.title,
+        change=found.verdict.change,
+        low=found.verdict.low,
+        high=found.verdict.high,
+    )

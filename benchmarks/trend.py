@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from django.utils import timezone
@@ -10,7 +10,7 @@ from django.utils import timezone
 from benchmarks.comparing import METRICS, Metric, repeats_of
 from benchmarks.fingerprints import Difference, differences, hardware_of
 from benchmarks.models import Run
-from benchmarks.plot import Axis, Tick, axis_from_zero, colour_of
+from benchmarks.plot import Axis, Tick, axis_from_zero, colours_of
 from benchmarks.summary import figure
 
 RUNS_MAX = 60
@@ -84,7 +84,7 @@ class Trend:
         return len({timezone.localtime(one.run.created_at).date() for one in ends}) == 1
 
 
-def lay_out_trend(runs: Sequence[Run]) -> Trend | None:
+def lay_out_trend(runs: Sequence[Run], colours: Mapping[str, int] | None = None) -> Trend | None:
     """Lay out completed runs of one workload, oldest first; None for fewer than two."""
     metric = next((m for m in METRICS if any(figure(r.figures, m.path) for r in runs)), None)
     if metric is None:
@@ -95,11 +95,8 @@ def lay_out_trend(runs: Sequence[Run]) -> Trend | None:
         return None
     spans = {run.pk: [*repeats_of(run, metric), value] for run, value in measured}
     axis = axis_from_zero(max(max(span) for span in spans.values()), start=_FLOOR, end=_TOP)
-    taken: set[int] = set()
-    colours: dict[str, int] = {}
-    for run, _ in measured:
-        if run.model_name not in colours:
-            colours[run.model_name] = colour_of(run.model_name, taken)
+    models = list(dict.fromkeys(run.model_name for run, _ in measured))
+    colours = colours or colours_of(models)
     gap = (_RIGHT - _LEFT) / (len(measured) - 1)
     points = [
         Point(
@@ -124,7 +121,7 @@ def lay_out_trend(runs: Sequence[Run]) -> Trend | None:
         points=points,
         lines=lines,
         marks=marks,
-        models=[(colour, name) for name, colour in colours.items()],
+        models=[(colours[name], name) for name in models],
         dates=[(point.x, point.run) for point in _some(points)],
     )
 

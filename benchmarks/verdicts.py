@@ -135,7 +135,8 @@ def _scaled(
     mean = _mean(baseline)
     if mean == 0:
         raise ValueError("nothing can be compared with a baseline of 0")
-    return baseline, candidate, lambda difference: difference / mean
+    # Nothing falls by more than all of it.
+    return baseline, candidate, lambda difference: max(-1.0, difference / mean)
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -98,6 +98,8 @@ def read_results(content: bytes) -> Imported:
 
 
 def _object(content: bytes) -> dict[str, Any]:
+    if not content.strip():
+        raise UnreadableResults("The file is empty.")
     try:
         text = content.decode()
         # Tools write NaN for a mean of nothing.
@@ -144,8 +146,10 @@ def _figures(named: Mapping[str, Any]) -> dict[str, float]:
     for name, value in named.items():
         if name not in _FIGURES and not _LATENCY.fullmatch(name):
             continue
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if value is None:
             continue
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise UnreadableResults(f"'{name}' is no number.")
         if not 0 <= value <= FIGURE_MAX:
             raise UnreadableResults(f"'{name}' is below 0, or beyond anything that is measured.")
         figures[name] = value

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from benchmarks.comparing import Comparison
+from benchmarks.disturbances import disturbances_of
 from benchmarks.field_names import FIELD_NAMES, flat
 from benchmarks.models import Run, RunPart, Workload
 from curation.shapes.table import safe_cell
@@ -66,6 +67,7 @@ def render_run(run: Run, parts: Iterable[RunPart] | None = None) -> dict[str, An
         else float(run.price_per_gpu_hour),
         "figures": flat(run.figures),
         "scores": run.scores,
+        "warnings": disturbances_of(run),
         "fingerprint": run.fingerprint or None,
         "note": run.note or None,
         "created_at": _seconds(run.created_at),
@@ -111,6 +113,7 @@ def render_comparison(baseline: Run, candidate: Run, found: Comparison) -> dict[
         "comparable": not found.unlike,
         "reasons": found.unlike,
         "verdict": found.verdict or None,
+        "decided_by": found.deciding.metric.path if found.deciding else None,
         "differences": [one._asdict() for one in found.differences],
         "metrics": [
             {

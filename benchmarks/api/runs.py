@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
+from django.conf import settings
 from django.http import StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from benchmarks.api.rendering import csv_of, render_batch, render_run, row_of
+from benchmarks.at_work import part_at_work, waits_for
 from benchmarks.measured import fingerprint_of, measure_batch
 from benchmarks.models import Run, RunKind, RunState
 from benchmarks.planning import plan
@@ -93,7 +95,7 @@ class RunsView(BenchmarkView):
                 workload=find_workload(
                     project=project,
                     name=name,
-                    requests=body.integer("requests", low=1, high=10_000_000),
+                    requests=body.integer("requests", low=1, high=settings.MAX_LINES),
                 ),
                 model_name=body.text("model", max_length=_NAME_MAX, required=True) or "",
                 repeats=1 if repeats is None else repeats,
@@ -104,7 +106,7 @@ class RunsView(BenchmarkView):
         except InvalidWorkload as error:
             raise ApiError(str(error), param="workload", code="invalid_value") from error
         except CannotRun as error:
-            raise ApiError(str(error), code="cannot_run") from error
+            raise ApiError(str(error), param=error.param, code="cannot_run") from error
         return Response(render_run(run, run.parts.order_by("repeat")))
 
 
@@ -120,7 +122,10 @@ class RunView(BenchmarkView):
         run = self.run(run_id)
         parts = list(run.parts.order_by("repeat"))
         if not wants_csv:
-            return Response(render_run(run, parts))
+            shown = render_run(run, parts)
+            if run.is_live:
+                shown["waiting_for"] = waits_for(run, part_at_work(run))
+            return Response(shown)
         rows = [row_of(run, part.figures, repeat=part.repeat) for part in parts if part.repeat]
         return _table([*rows, row_of(run, run.figures)])
 

@@ -8,7 +8,8 @@ import time
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from benchmarks.models import Run, RunPart
+from benchmarks.at_work import part_at_work, waits_for
+from benchmarks.models import Run, RunState
 
 POLL_S = 1.0
 PLAIN_EVERY_S = 15.0
@@ -32,17 +33,16 @@ def follow(run: Run) -> Run:
 
 def describe(run: Run) -> str:
     """Return in a few words what the run is doing."""
-    part = _at_work(run)
+    part = part_at_work(run)
+    reason = waits_for(run, part)
     if part is None or part.batch is None:
-        return {"queued": "waits for the runs before it", "scoring": "scores the answers"}.get(
-            run.state, "begins"
-        )
+        words = "scores the answers" if run.state == RunState.SCORING else "begins"
+        return f"{words}: waits for {reason}" if reason else words
     name = "warms the engine up" if part.repeat == 0 else f"repeat {part.repeat} of {run.repeats}"
     if part.batch.answered == part.batch.total and part.batch.total:
         return f"{name}: answered, the last reading is awaited"
-    if not part.batch.answered:
-        return f"{name}: {part.batch.state}, no answer yet"
-    return f"{name}: {part.batch.answered:,} of {part.batch.total:,}"
+    words = f"{name}: {part.batch.answered:,} of {part.batch.total:,}"
+    return f"{words}, waits for {reason}" if reason else words
 
 
 def _follow_live(run: Run, console: Console) -> Run:
@@ -55,7 +55,7 @@ def _follow_live(run: Run, console: Console) -> Run:
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("begins", total=None)
         while run.is_live:
-            part = _at_work(run)
+            part = part_at_work(run)
             batch = part.batch if part is not None else None
             progress.update(
                 task,
@@ -66,8 +66,3 @@ def _follow_live(run: Run, console: Console) -> Run:
             time.sleep(POLL_S)
             run.refresh_from_db()
     return run
-
-
-def _at_work(run: Run) -> RunPart | None:
-    parts = run.parts.filter(measured_at=None).select_related("batch")
-    return parts.order_by("repeat").first()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django.db import transaction
-from django.db.models.functions import Now
+from django.utils import timezone
 
 from benchmarks.field_names import nested
 from benchmarks.models import Run, RunKind, RunState
@@ -22,6 +22,7 @@ def import_results(*, project: Project, content: bytes, note: str = "") -> Run:
     Raises UnreadableResults, which says what is wrong with the file.
     """
     found = read_results(content)
+    now = timezone.now()
     with transaction.atomic():
         run = Run.objects.create(
             project=project,
@@ -38,8 +39,8 @@ def import_results(*, project: Project, content: bytes, note: str = "") -> Run:
             tool=found.tool,
             note=note[:500],
             created_by_name=current_actor().words[:200],
-            started_at=Now(),
-            ended_at=Now(),
+            started_at=now,
+            ended_at=now,
         )
         note_deed(action="benchmark.import", target=run.public_id, project=project, tool=found.tool)
     return run

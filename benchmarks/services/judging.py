@@ -66,7 +66,7 @@ def read_judgements(run: Run) -> dict[str, Any] | None:
     """Return the judge's score, once its batch has ended; None while it is at work.
 
     `unread` are answers of the judge that say no score; `examples` are the lines with the lowest
-    scores.
+    scores below the highest.
     """
     batch, asked = run.judge_batch, judge_of(run) or {}
     if batch is not None and batch.is_live:
@@ -89,7 +89,8 @@ def read_judgements(run: Run) -> dict[str, Any] | None:
     found |= {"scored": len(scores), "unread": batch.total - len(scores)}
     if scores:
         mean = sum(score for score, _ in scores) / len(scores)
-        lowest = [position for _, position in sorted(scores)[:_EXAMPLES]]
+        worse = sorted(one for one in scores if one[0] < HIGHEST)
+        lowest = [position for _, position in worse[:_EXAMPLES]]
         found |= {"mean": mean, "share": mean / HIGHEST, "examples": lowest}
     return found
 

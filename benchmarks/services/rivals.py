@@ -12,7 +12,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models.functions import Now
+from django.utils import timezone
 
 from benchmarks.models import Run, RunKind, RunState
 from benchmarks.services.workloads import write_lines
@@ -61,6 +61,7 @@ def run_rival(*, beside: Run, say: Say = lambda words: None) -> Run:
     check_rival(model=model, endpoint=workload.endpoint)
     lane = _lane(model)
     _release(lane)
+    started_at = timezone.now()
     timed: list[Timed] = []
     with tempfile.TemporaryDirectory(prefix="vbatch-rival-") as folder:
         place = Path(folder)
@@ -97,8 +98,8 @@ def run_rival(*, beside: Run, say: Say = lambda words: None) -> Run:
             fingerprint=beside.fingerprint,
             beside=beside,
             created_by_name=current_actor().words[:200],
-            started_at=Now(),
-            ended_at=Now(),
+            started_at=started_at,
+            ended_at=timezone.now(),
         )
         note_deed(
             action="benchmark.rival",

@@ -13,6 +13,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from django_q.tasks import async_task
 
+from benchmarks.at_work import part_at_work
 from benchmarks.cost import costs
 from benchmarks.measured import fingerprint_of, measure_batch
 from benchmarks.models import Run, RunKind, RunPart, RunState, Workload
@@ -43,7 +44,14 @@ _SALTED = ("/v1/chat/completions", "/v1/completions")
 
 
 class CannotRun(Exception):
-    """A run cannot be made like that; the message says why, and what to do."""
+    """A run cannot be made like that; the message says why, and what to do.
+
+    `param` is what of `create_run` is to be another.
+    """
+
+    def __init__(self, message: str, param: str) -> None:
+        super().__init__(message)
+        self.param = param
 
 
 class _Cancelled(Exception):
@@ -68,15 +76,18 @@ def create_run(
     if model is None:
         raise CannotRun(
             f"The model '{model_name[:100]}' is not served. `manage.py listmodels` lists those "
-            "that are."
+            "that are.",
+            "model",
         )
     if not 1 <= repeats <= REPEATS_MAX:
-        raise CannotRun(f"A run has 1 to {REPEATS_MAX} repeats.")
+        raise CannotRun(f"A run has 1 to {REPEATS_MAX} repeats.", "repeats")
     if price_per_gpu_hour is not None and not 0 <= price_per_gpu_hour < 10**6:
-        raise CannotRun("The price of a GPU hour is a number from 0 to a million.")
+        raise CannotRun(
+            "The price of a GPU hour is a number from 0 to a million.", "price_per_gpu_hour"
+        )
     problem = check_checks(checks)
     if problem:
-        raise CannotRun(problem)
+        raise CannotRun(problem, "checks")
     with transaction.atomic():
         run = Run.objects.create(
             project=project,
@@ -127,7 +138,7 @@ def anything_to_do() -> bool:
         return run is not None
     if run.state == RunState.SCORING:
         return run.judge_batch is None or not run.judge_batch.is_live
-    part = _open_part(run)
+    part = part_at_work(run)
     return part is None or part.batch is None or not part.batch.is_live
 
 
@@ -166,7 +177,7 @@ def fail_run(*, run: Run, error: str) -> bool:
 
 def _step(run: Run) -> bool:
     """Do the next thing for a run; False where it waits for its batch."""
-    part = _open_part(run)
+    part = part_at_work(run)
     if part is None:
         return _conclude(run)
     if part.batch is None and part.batch_public_id:
@@ -176,11 +187,6 @@ def _step(run: Run) -> bool:
         _start(run, part)
         return False
     return _measure(run, part, part.batch)
-
-
-def _open_part(run: Run) -> RunPart | None:
-    parts = run.parts.filter(measured_at=None).select_related("batch", "batch__model")
-    return parts.order_by("repeat").first()
 
 
 def _start(run: Run, part: RunPart) -> None:
@@ -237,7 +243,11 @@ def _measure(run: Run, part: RunPart, batch: Batch) -> bool:
     uses = LaneUse.objects.filter(batch=batch)
     if not late and (not uses.exists() or uses.filter(closed_at=None).exists()):
         return False
+    if batch.total and not batch.completed:
+        fail_run(run=run, error=_nothing_good(part, batch))
+        return True
     figures = measure_batch(batch)
+    figures |= costs(figures, run.price_per_gpu_hour)
     RunPart.objects.filter(pk=part.pk, measured_at=None).update(
         figures=figures, fingerprint=fingerprint_of(batch), measured_at=Now()
     )
@@ -247,12 +257,18 @@ def _measure(run: Run, part: RunPart, batch: Batch) -> bool:
 def _conclude(run: Run) -> bool:
     """Sum the parts up and score the answers; False where a judge is at work on them."""
     parts = list(run.parts.exclude(repeat=0).order_by("repeat").select_related("batch"))
-    figures = medians([part.figures for part in parts if part.figures is not None])
+    figures = _summed_up(parts)
+    if not figures:
+        fail_run(
+            run=run,
+            error="In every repeat an engine was lost in the middle: what was measured says "
+            "nothing of its speed. Its log, on Monitor, says why it ended.",
+        )
+        return True
     warm = run.parts.filter(repeat=0).first()
     load_s = ((warm.figures or {}).get("phases", {}).get("load_s") or 0) if warm else 0
     if load_s:
         figures["engine_start_s"] = load_s
-    figures |= costs(figures, run.price_per_gpu_hour)
     Run.objects.filter(pk=run.pk, state=RunState.RUNNING).update(
         figures=figures, fingerprint=parts[-1].fingerprint, state=RunState.SCORING
     )
@@ -273,10 +289,29 @@ def _conclude(run: Run) -> bool:
     return _end(scored, RunState.COMPLETED)
 
 
+def _summed_up(parts: Sequence[RunPart]) -> dict[str, Any]:
+    """Return the medians of the repeats that ran through, and which did not, or not alone."""
+    known = {part.repeat: part.figures for part in parts if part.figures is not None}
+    figures = medians([one for one in known.values() if not one.get("interrupted")])
+    if figures:
+        for name in ("interrupted", "shared"):
+            figures.pop(name, None)
+            figures[f"{name}_repeats"] = [repeat for repeat, one in known.items() if one.get(name)]
+    return figures
+
+
 def _end(run: Run, state: RunState, **fields: Any) -> bool:
     return bool(
         Run.objects.filter(pk=run.pk, state__in=LIVE).update(state=state, ended_at=Now(), **fields)
     )
+
+
+def _nothing_good(part: RunPart, batch: Batch) -> str:
+    """Say of which repeat no answer was good, and what the first refusal said."""
+    refusals = batch.responses.filter(ok=False).order_by("seq")
+    said = refusals.values_list("error_message", flat=True).first() or "no reason is known"
+    which = f"repeat {part.repeat}" if part.repeat else "the warm-up"
+    return f"No request of {which} had a good answer. The first refusal: {said[:500]}"
 
 
 def _why(batch: Batch) -> str:

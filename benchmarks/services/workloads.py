@@ -43,7 +43,10 @@ def find_workload(*, project: Project, name: str, requests: int | None = None) -
     if found is None:
         return enter_shipped(project=project, name=name, requests=requests)
     if requests is not None and requests != found.requests:
-        raise InvalidWorkload(f"{found.title} has as many requests as it was made with.")
+        raise InvalidWorkload(
+            f"The workload '{found.name}' is your own and has {found.requests:,} requests, as it "
+            "was made: leave their number out."
+        )
     return found
 
 

@@ -59,15 +59,15 @@ def _create(
     request: HttpRequest, form: RunForm, projects: Sequence[Project], own: Sequence[Workload]
 ) -> Run:
     given = form.cleaned_data
-    workload = next((one for one in own if one.public_id == given["workload"]), None)
-    if workload is None:
+    own_one = next((one for one in own if one.public_id == given["workload"]), None)
+    if own_one is None:
         wanted = request.POST.get("project", "")
         project = next((one for one in projects if str(one.pk) == wanted), None)
         if project is None:
-            raise CannotRun("Choose a project in which you may start benchmarks.")
-        workload = find_workload(
-            project=project, name=given["workload"], requests=given["requests"]
-        )
+            raise CannotRun("Choose a project in which you may start benchmarks.", "project")
+    else:
+        project = own_one.project
+    workload = find_workload(project=project, name=given["workload"], requests=given["requests"])
     return create_run(
         project=workload.project,
         workload=workload,

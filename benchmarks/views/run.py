@@ -10,7 +10,9 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
+from benchmarks.at_work import part_at_work, waits_for
 from benchmarks.comparing import compare
+from benchmarks.disturbances import disturbances_of
 from benchmarks.fingerprints import drivers_of, hardware_of
 from benchmarks.interval_bars import lay_out_intervals
 from benchmarks.models import Run, RunKind, RunState
@@ -58,10 +60,13 @@ def _context(request: HttpRequest, found: Run) -> dict[str, Any]:
         "hardware": hardware_of(found.fingerprint),
         "drivers": drivers_of(found.fingerprint),
         "rivals": list(found.rivals.order_by("-pk")[:20]),
+        "disturbances": disturbances_of(found),
         "may_change": may_change,
         "may_pin": may_change and is_done and found.kind != RunKind.IMPORTED,
         "imported": sorted((found.imported or {}).items()),
     }
+    if found.is_live:
+        context["waits_for"] = waits_for(found, part_at_work(found))
     baseline = shown.standing.baseline if shown.standing else None
     if baseline is not None and baseline.pk != found.pk:
         comparison = compare(baseline, found)

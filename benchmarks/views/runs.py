@@ -16,6 +16,7 @@ from django.views.decorators.http import require_GET
 
 from benchmarks.models import Run, RunKind, RunState, Workload
 from benchmarks.pareto_plot import lay_out_pareto, scores_of
+from benchmarks.plot import colours_of
 from benchmarks.standing import REPEATS
 from benchmarks.trend import RUNS_MAX, lay_out_trend
 from benchmarks.views.access import visible_runs, visible_workloads
@@ -49,10 +50,12 @@ COLUMNS = (
     Column("workload", "Workload"),
     Column("model", "Model"),
     Column("output", "Output tokens/s", is_number=True, title="and for each GPU"),
-    Column("requests", "Requests/s", is_number=True),
+    Column("requests", "Requests/s", shown=False, is_number=True),
     Column("latency", "Latency", is_number=True, title="of whole requests: median, and p99"),
-    Column("verdict", "Against baseline"),
-    Column("hardware", "On", title="hardware and vLLM"),
+    Column("cost", "Cost", is_number=True, title="of a million output tokens"),
+    Column("quality", "Quality", is_number=True, title="by the first check of the answers"),
+    Column("verdict", "Verdict", title="against the baseline"),
+    Column("hardware", "Hardware", title="and vLLM"),
     Column("repeats", "Repeats", shown=False, is_number=True),
     Column("kind", "Kind", shown=False),
     Column("created", "Created"),
@@ -170,11 +173,13 @@ def _course(filters: RunFilters, runs: QuerySet[Run]) -> dict[str, Any]:
         measured = measured.filter(model_name=filters.model)
     chosen = replace(filters, score=score)
     newest = list(measured.prefetch_related(REPEATS)[: RUNS_MAX + 1])
+    # The same ones in both drawings.
+    colours = colours_of(run.model_name for run in [*of_all, *newest])
     return {
-        "trend": lay_out_trend(newest[RUNS_MAX - 1 :: -1]),
+        "trend": lay_out_trend(newest[RUNS_MAX - 1 :: -1], colours),
         "trend_is_cut": len(newest) > RUNS_MAX,
         "runs_max": RUNS_MAX,
-        "pareto": lay_out_pareto(of_all, score) if score else None,
+        "pareto": lay_out_pareto(of_all, score, colours) if score else None,
         "score": score,
         "score_chips": chosen.chips("score", [(words, words) for words in scores]),
     }

@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 from django.conf import settings
 
+from jobs.cpu import computes_bfloat16
 from jobs.engines.environment import EngineEnvironment
 
 _GIB = 1024**3
@@ -66,6 +67,10 @@ def engine_command(
     if not gpus and not _has(extra, "--enforce-eager", "--no-enforce-eager"):
         # Without a C++ compiler nothing can be compiled for a CPU, and the start would fail.
         command += [] if _has_compiler() else ["--enforce-eager"]
+    if not gpus and not computes_bfloat16() and not _has(extra, "--dtype"):
+        # What most models are kept in, and what such a processor computes several times slower
+        # than float32 (docs/performance.md).
+        command += ["--dtype", "float32"]
     if len(gpus) > 1 and not _has(extra, "--tensor-parallel-size", "-tp"):
         command += ["--tensor-parallel-size", str(len(gpus))]
     return command + extra

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import platform
-from pathlib import Path
 
 import psutil
 
+from jobs.cpu import cpu_name
 from jobs.services.fleet import note_sampler
 from monitoring.quantities import SeriesKind
 from monitoring.services.samples import Reading, store_readings
@@ -37,13 +36,3 @@ class HostSampler:
             ],
         )
         note_sampler(worker_id=self._worker_id)
-
-
-def cpu_name() -> str:
-    """Return what the processor calls itself; its architecture where it does not say."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    named = next((line for line in lines if line.startswith("model name")), "")
-    return named.partition(":")[2].strip() or platform.machine()

@@ -79,6 +79,10 @@
       for (const place of document.querySelectorAll("[data-picked-ids]")) {
         place.textContent = ids.slice(0, 10).join(", ") + rest;
       }
+      // As many as can be taken together.
+      for (const button of document.querySelectorAll("[data-picks-max]")) {
+        button.disabled = ids.length > Number(button.dataset.picksMax);
+      }
       form.elements.ids.value = ids.join(" ");
       keep(sessionStorage, PICKED, ids);
     };

@@ -71,8 +71,8 @@ class Engine:
     tokens_per_s: float = 1_000.0
     counted: int = 0
 
-    def answer(self, batch: Batch, text: str = "{}") -> None:
-        """Validate a batch and answer it as fast as `tokens_per_s` says."""
+    def answer(self, batch: Batch, text: str = "{}", refuse: int = 0) -> None:
+        """Validate a batch and answer it as fast as `tokens_per_s` says; refuse the first lines."""
         tasks.validate(batch.pk)
         batch.refresh_from_db()
         assert batch.state == "in_progress", batch.findings
@@ -88,7 +88,9 @@ class Engine:
                 request_id=line.request_id,
                 position=line.position,
                 custom_id=line.custom_id,
-                answer=read_answer(200, body),
+                answer=read_answer(200, body)
+                if line.position >= refuse
+                else read_answer(400, b'{"error": {"message": "It is too long.", "code": 400}}'),
                 latency_ms=200,
                 chunk=chunk,
             )
@@ -97,7 +99,7 @@ class Engine:
         ]
         commit_responses(lane_id=self.lane.pk, finished=finished, held=chunks, done=chunks)
         self._spread(batch)
-        self.counted += 100 * len(finished)
+        self.counted += 100 * sum(one.answer.ok for one in finished)
         self._read()
         self._sample()
 

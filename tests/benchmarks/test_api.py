@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from pathlib import Path
 
 import pytest
 from django.test import Client
@@ -15,6 +16,7 @@ from jobs.services.projects import create_key, get_project
 from tests.cast import make_person
 
 pytestmark = pytest.mark.django_db
+FILES = Path(__file__).parent / "files"
 
 
 def _post(client: Client, path: str, body: dict, **headers) -> tuple[int, dict]:
@@ -67,12 +69,13 @@ def test_a_table_has_the_names_of_vllm_bench_and_no_formulas(client, key, made, 
         ({"workload": "nothing"}, "workload", "short-chat"),
         ({"workload": None}, "workload", "workload"),
         ({"requests": 0}, "requests", "1"),
-        ({"model": "unknown"}, None, "listmodels"),
+        ({"requests": 1_000_000_000}, "requests", "50000"),
+        ({"model": "unknown"}, "model", "listmodels"),
         ({"repeats": 51}, "repeats", "50"),
         ({"checks": ["json"]}, "checks", "list of objects"),
-        ({"checks": [{"kind": "magic"}]}, None, "json_schema"),
+        ({"checks": [{"kind": "magic"}]}, "checks", "judge, or one of"),
         ({"price_per_gpu_hour": "NaN"}, "price_per_gpu_hour", "number"),
-        ({"price_per_gpu_hour": -1}, None, "price"),
+        ({"price_per_gpu_hour": -1}, "price_per_gpu_hour", "price"),
         ({"speed": 1}, "speed", "speed"),
     ],
 )
@@ -82,6 +85,19 @@ def test_what_cannot_be_run_says_why(client, key, model, change, param, words):
     assert (status, answer["error"]["param"]) == (400, param)
     assert words in answer["error"]["message"]
     assert not Run.objects.exists()
+
+
+@pytest.mark.parametrize("name", ["serve.json", "throughput.json"])
+def test_a_result_file_is_taken_over_once(client, key, ours, name):
+    content = (FILES / name).read_bytes()
+    found = client.post(
+        "/api/benchmarks/import", content, content_type="application/json", headers=key
+    )
+    run = found.json()
+    assert found.status_code == 200, run
+    assert (run["kind"], run["status"]) == ("imported", "completed") and run["ended_at"]
+    assert run["figures"]["request_throughput"] > 0 and Run.objects.count() == 1
+    assert client.get(f"/api/benchmarks/{run['id']}", headers=key).json() == run | {"parts": []}
 
 
 def test_foreign_runs_are_not_there(client, made):

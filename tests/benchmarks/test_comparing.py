@@ -40,6 +40,18 @@ def test_a_slower_run_regressed_a_faster_one_improved_and_a_like_one_is_noise(ma
     assert compare(base, make(80, 80)).verdict == "too few"
 
 
+def test_fewer_good_answers_are_a_regression_however_fast_the_refusals_were(make):
+    base, fast = make(100, 101, 99, 100, 102), make(200, 201, 199, 200, 202)
+    RunPart.objects.filter(run=fast).update(
+        figures={"output_tokens_per_s": 200.0, "success_rate": 0.5}
+    )
+    fast.figures["success_rate"] = 0.5
+    found = compare(base, fast)
+    assert (found.verdict, found.deciding.metric.path) == ("regressed", "success_rate")
+    assert found.verdicts[0].verdict.name == "improved"
+    assert compare(fast, base).verdict == "regressed", "by its speed"
+
+
 def test_unlike_runs_say_why_and_get_no_verdict(make):
     base = make(100, 100, 100)
     gpu = {"gpus": [{"name": "NVIDIA H200", "driver": "1"}]}

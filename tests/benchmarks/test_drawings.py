@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from benchmarks.comparing import METRICS, MetricVerdict
 from benchmarks.interval_bars import lay_out_intervals
-from benchmarks.plot import COLOURS, axis_between, axis_from_zero, colour_of
+from benchmarks.plot import COLOURS, axis_between, axis_from_zero, colours_of
 from benchmarks.run_figures import phases_of
 from benchmarks.templatetags.benchmark_figures import (
     as_percent,
@@ -55,10 +55,10 @@ def test_models_of_one_drawing_have_colours_of_their_own_as_in_other_charts():
     script = (ROOT / "static" / "js" / "charts.js").read_text()
     assert re.search(r"sum \* 31 \+ letter.codePointAt\(0\)\) % 9973", script)
     assert f"const COLOURS = {COLOURS};" in script
-    assert colour_of("small", set()) == colour_of("small", {1, 2, 3})
-    taken: set[int] = set()
-    assert len({colour_of(f"model-{n}", taken) for n in range(COLOURS)}) == COLOURS
-    assert 0 <= colour_of("one more", taken) < COLOURS
+    models = [f"model-{n}" for n in range(COLOURS)]
+    assert len(set(colours_of(models).values())) == COLOURS
+    assert colours_of(models) == colours_of([*reversed(models), *models]), "whatever their order"
+    assert 0 <= colours_of([*models, "one more"])["one more"] < COLOURS
 
 
 def _found(change: float, low: float | None, high: float | None) -> MetricVerdict:

@@ -50,18 +50,28 @@ def test_the_exit_status_tells_a_regression(run_it):
     steady = (1_000, 1_000, 1_010, 990, 1_005, 995)
     assert run_it("--repeat", "5", "--pin", rates=steady)[0] == 0
     status, out = run_it("--repeat", "5", rates=tuple(rate * 0.5 for rate in steady))
-    assert status == 1 and "regressed" in out
+    assert status == 1 and "regressed" in out and "geometric means" in " ".join(out.split())
     status, out = run_it("--repeat", "5", rates=tuple(rate * 1.001 for rate in steady))
     assert status == 0 and "Verdict: noise" in out
 
 
-def test_without_a_verdict_the_status_is_neither(run_it, ours):
-    first = run_it("--pin")[1].split()[0]
+def test_without_a_verdict_the_status_is_neither(run_it):
+    run_it("--pin")
     assert run_it()[0] == 2, "one repeat is too few"
+
+
+def test_a_baseline_of_other_requests_or_another_model_is_told_before_anything_runs(run_it, ours):
+    first = run_it("--pin")[1].split()[0]
     other = enter_shipped(project=ours, name="short-chat", requests=21)
-    Run.objects.filter(public_id=first).update(workload=other)
-    status, out = run_it("--repeat", "3", "--baseline", first)
-    assert status == 2 and "other requests" in " ".join(out.split())
+    for change, words in (
+        ({"workload": other}, "short-chat v1, 21 requests"),
+        ({"model_name": "large"}, "the model large, and not of small"),
+    ):
+        before = Run.objects.filter(public_id=first).values(*change).get()
+        Run.objects.filter(public_id=first).update(**change)
+        status, out = run_it("--repeat", "3", "--baseline", first)
+        assert status == 2 and words in " ".join(out.split()) and Run.objects.count() == 1
+        Run.objects.filter(public_id=first).update(**before)
 
 
 @pytest.mark.parametrize(

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 
 import pytest
+from django.utils import timezone
 
+from benchmarks.at_work import part_at_work, waits_for
+from benchmarks.comparing import METRICS, repeats_of
+from benchmarks.disturbances import disturbances_of
+from benchmarks.management.following import describe
 from benchmarks.measured import measure_batch
 from benchmarks.models import Run, RunPart
+from benchmarks.planning import plan
 from benchmarks.services import runs
 from benchmarks.services.runs import CannotRun, cancel_run, create_run
 from benchmarks.services.workloads import enter_shipped
-from jobs.models import Batch, StoredFile
+from jobs.models import Batch, StoredFile, Worker
 
 pytestmark = pytest.mark.django_db
 
@@ -122,6 +129,86 @@ def test_after_a_failed_run_the_next_one_begins_at_once(ours, lane):
     first.refresh_from_db()
     assert first.state == "failed"
     assert second.parts.get(repeat=0).batch is not None
+
+
+def test_a_run_without_a_good_answer_fails_with_what_was_refused(ours, engine):
+    run = _make(ours, repeats=3)
+    runs.go_on()
+    engine.answer(Batch.objects.get(), refuse=8)
+    runs.go_on()
+    run.refresh_from_db()
+    assert (run.state, run.figures, Batch.objects.count()) == ("failed", {}, 1)
+    assert "the warm-up" in run.error and "It is too long." in run.error
+
+
+def test_refused_requests_are_no_requests_a_second(ours, engine):
+    run = _make(ours)
+    for refuse in (0, 5):
+        runs.go_on()
+        engine.answer(run.parts.filter(measured_at=None).earliest("repeat").batch, refuse=refuse)
+    runs.go_on()
+    run.refresh_from_db()
+    figures = run.figures
+    assert (figures["success_rate"], figures["completed"], figures["failed"]) == (0.75, 15, 5)
+    assert figures["requests_per_s"] == pytest.approx(15 / figures["duration_s"])
+
+
+def test_a_repeat_whose_engine_was_lost_is_left_out_and_one_beside_others_is_told(ours, engine):
+    run = _make(ours, repeats=4)
+    for repeat, rate in enumerate((1_000, 1_000, 50_000, 3_000, 2_000)):
+        runs.go_on()
+        batch = run.parts.get(repeat=repeat).batch
+        engine.tokens_per_s = rate
+        engine.answer(batch)
+        use = batch.lane_uses.get()
+        if repeat == 1:
+            batch.lane_uses.update(shared=True)
+        if repeat == 2:
+            use.pk, use.generation = None, use.generation + 1
+            use.save()
+    runs.go_on()
+    run.refresh_from_db()
+    assert run.state == "completed", run.error
+    assert (run.figures["interrupted_repeats"], run.figures["shared_repeats"]) == ([2], [1])
+    speed = next(one for one in METRICS if one.path == "steady.output_tokens_per_s")
+    assert [round(rate) for rate in repeats_of(run, speed)] == [1_000, 3_000, 2_000]
+    assert round(run.figures["steady"]["output_tokens_per_s"]) == 2_000
+    interrupted, shared = disturbances_of(run)
+    assert "repeat 2 an engine was lost" in interrupted and "repeat 1 the lane" in shared
+
+
+def test_a_run_of_which_nothing_ran_through_has_no_figures(ours, engine, finish):
+    run = _make(ours)
+    for repeat in range(2):
+        runs.go_on()
+        batch = run.parts.get(repeat=repeat).batch
+        engine.answer(batch)
+        use = batch.lane_uses.get()
+        use.pk, use.generation = None, use.generation + 1
+        use.save()
+    runs.go_on()
+    run.refresh_from_db()
+    assert (run.state, run.figures) == ("failed", {}) and "lost in the middle" in run.error
+
+
+def test_answers_that_come_at_once_have_no_steady_part(ours, finish):
+    run = finish(_make(ours), 1_000_000)
+    assert "steady" not in run.figures and run.figures["output_tokens_per_s"] > 0
+    assert plan(run.figures, requests=40).seconds == pytest.approx(2 * run.figures["duration_s"])
+
+
+def test_what_a_run_waits_for_is_told(ours, lane, engine):
+    first, second = _make(ours), _make(ours)
+    runs.go_on()
+    engine.answer(first.parts.get(repeat=0).batch)
+    runs.go_on()
+    waits = [waits_for(run, part_at_work(run)) for run in Run.objects.order_by("pk")]
+    assert waits == ["validation", "the runs before it: one is at work at a time"]
+    Worker.objects.update(heartbeat_at=timezone.now() - timedelta(hours=1))
+    first, second = Run.objects.order_by("pk")
+    for run in (first, second):
+        assert "a worker: none" in (waits_for(run, part_at_work(run)) or "")
+    assert "waits for a worker: none" in describe(first)
 
 
 def test_reused_lines_have_no_part_in_rates(ours, finish):

@@ -78,7 +78,7 @@ def test_a_file_of_an_older_version_lacks_what_it_lacks():
 
 
 def test_numbers_that_are_none_are_left_out():
-    found = read(mean_ttft_ms=float("nan"), output_throughput=None, completed=True, p99_itl_ms="3")
+    found = read(mean_ttft_ms=float("nan"), output_throughput=None)
     assert found.figures == SERVED
     assert found.raw["mean_ttft_ms"] is None
 
@@ -91,7 +91,9 @@ def test_what_no_database_keeps_is_left_out():
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (b"", "not JSON: Expecting value at line 1"),
+        (b" \n", "The file is empty"),
+        (json.dumps({**SERVED, "output_throughput": "fast"}).encode(), "'output_throughput' is no"),
+        (json.dumps({**SERVED, "completed": True}).encode(), "'completed' is no number"),
         (b"\xff\xfe", "not text in UTF-8"),
         (b"date,model\n1,2\n", "not JSON"),
         (b'{"duration": 1, "dur', "not JSON"),
@@ -105,7 +107,7 @@ def test_what_no_database_keeps_is_left_out():
         (b'{"a": ' + b"[" * 700 + b"]" * 700 + b"}", "neither|nested too deep"),
         (b'{"a": ' + b"1" * 5_000 + b"}", "thousands of digits"),
         (b'{"duration": 1, "request_throughput": 1}', "no number 'num_prompts'"),
-        (b'{"elapsed_time": "1", "requests_per_second": 1}', "no number 'num_requests'"),
+        (b'{"elapsed_time": "1", "requests_per_second": 1}', "'duration' is no number"),
         (json.dumps({**SERVED, "num_prompts": 0}).encode(), "no request"),
         (json.dumps({**SERVED, "num_prompts": 1.5}).encode(), "no request"),
         (json.dumps({**SERVED, "duration": 0}).encode(), "took no time"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import psutil
 import pytest
 
+from jobs import cpu
+from jobs.engines import command as command_of
 from jobs.engines.command import (
     cpu_kvcache_gib,
     engine_command,
@@ -67,6 +70,40 @@ def test_operators_arguments_come_last_and_replace_ours() -> None:
 def test_unreadable_arguments_are_a_value_error() -> None:
     with pytest.raises(ValueError, match="quotation"):
         command(engine_args="--chat-template 'open")
+
+
+@pytest.mark.parametrize(
+    ("flags", "wanted"),
+    [
+        ("fma avx avx2", ["float32"]),
+        ("avx2 avx512f avx512bw", []),
+        ("avx2 avx512f avx512_bf16 amx_bf16", []),
+        ("avx2 avx_ne_convert", []),
+        ("", []),
+    ],
+)
+def test_a_processor_without_bfloat16_computes_in_float32(
+    flags: str, wanted: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "cpuinfo").write_text(f"processor\t: 0\nmodel name\t: X\nflags\t\t: {flags}\n")
+    monkeypatch.setattr(cpu, "CPUINFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(command_of, "computes_bfloat16", cpu.computes_bfloat16.__wrapped__)
+    args = command()
+    assert (after(args, "--dtype") if "--dtype" in args else []) == wanted
+    assert command(gpus=[0]).count("--dtype") == 0
+    own = command(engine_args="--dtype bfloat16")
+    assert (own.count("--dtype"), after(own, "--dtype")) == (1, ["bfloat16"])
+
+
+def test_a_processor_is_named_with_its_instructions(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    name = cpu.cpu_name.__wrapped__
+    monkeypatch.setattr(cpu, "CPUINFO", tmp_path / "cpuinfo")
+    assert name() == platform.machine()
+    for flags, words in (("avx2", "AMD EPYC, AVX2"), ("avx2 avx512f", "AMD EPYC, AVX-512")):
+        (tmp_path / "cpuinfo").write_text(f"model name : AMD  EPYC\nflags : {flags}\n")
+        assert name() == words
 
 
 def test_a_set_of_gpus_is_one_tensor_parallel_engine() -> None:

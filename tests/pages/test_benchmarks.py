@@ -81,6 +81,7 @@ def test_a_run_at_work_shows_its_repeat_and_the_progress_of_its_batch(page, proj
         live = page.get(path)
         assert "repeat 1 of 2" in _text(live) and "<b>3</b> of 7" in _text(live)
         assert page.get(path, headers={"If-None-Match": live["ETag"]}).status_code == 304
+    assert "waits for a worker: none" in _text(page.get(f"/benchmarks/{run.public_id}"))
 
 
 def test_filters_narrow_and_stand_in_the_chips(page, project):
@@ -171,17 +172,25 @@ def test_a_run_shows_all_that_was_measured_and_what_was_not(page, project):
         "Time to first token",
         "the engine&#x27;s histogram",
         "What is missing was not measured",
-        "at 2.5 a GPU hour",
+        "at 2.5 an hour of a GPU",
         "580.95.05",
         "88.9 %",
         f"/batches/{done.public_id}/lines/4",
         f"/api/benchmarks/{run.public_id}?format=csv",
     ):
         assert words in text, words
+    assert "an engine was lost" not in text
+    disturbed = {"interrupted_repeats": [2], "shared_repeats": [1, 3]}
     Run.objects.filter(pk=run.pk).update(
-        figures={**run.figures, "energy_valid": False, "energy_note": "read over 1 s of 9 s"}
+        figures={
+            **run.figures,
+            **disturbed,
+            "energy_valid": False,
+            "energy_note": "read over 1 s of 9 s",
+        }
     )
     text = _text(page.get(f"/benchmarks/{run.public_id}"))
+    assert "In repeat 2 an engine was lost" in text and "In repeats 1 and 3 the lane" in text
     assert "not valid: read over 1 s of 9 s" in text and "J / token" not in text
 
 
@@ -361,7 +370,7 @@ def test_a_result_file_is_taken_over_and_marked(page, project, own_files):
 
 def test_every_finished_batch_has_its_rates(page, project):
     now = timezone.now()
-    times = {"first_response_at": now - timedelta(seconds=5), "last_response_at": now}
+    times = {"first_response_at": now - timedelta(seconds=1), "last_response_at": now}
     batch = make_batch(
         project=project,
         state=BatchState.COMPLETED,
@@ -371,6 +380,9 @@ def test_every_finished_batch_has_its_rates(page, project):
         reused_output_tokens=4_000,
         **times,
     )
+    # Sent four seconds before the first answer came.
+    sent = {"created_at": now - timedelta(seconds=1), "latency_ms": 4_000}
+    batch.responses.update(**sent)
     at_once = make_batch(project=project, state=BatchState.COMPLETED, texts=["a"])
     running = make_batch(project=project, texts=["a"], open_lines=1)
     batch.lane_uses.create(
@@ -382,8 +394,7 @@ def test_every_finished_batch_has_its_rates(page, project):
     assert rows[batch.pk].output_tokens == pytest.approx(1_200)
     assert rows[batch.pk].output_tokens_per_gpu == pytest.approx(1_200)
     assert (rows[batch.pk].vllm, rows[batch.pk].shared) == ("0.32.0", True)
-    assert rows[at_once.pk].requests is None
-    assert "one group" in _text(page.get("/benchmarks/batches"))
+    assert rows[at_once.pk].requests is None, "when its last answer came is not known"
     assert "No finished batch is like that" in _text(page.get("/benchmarks/batches?model=none"))
 
 

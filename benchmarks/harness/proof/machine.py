@@ -11,6 +11,7 @@ from typing import Any
 
 import psutil
 
+from jobs.cpu import cpu_name
 from tests.stack import Stack
 from tests.stack.product import ROOT
 from vbatch_site.version import VERSION
@@ -51,18 +52,6 @@ def describe_engine(stack: Stack, *, model: Path) -> dict[str, Any]:
             if key.startswith(("VLLM_", "OMP_", "KMP_", "CUDA_", "TORCH")) or key == "LD_PRELOAD"
         },
     }
-
-
-def cpu_name() -> str:
-    """Return what the CPU calls itself, else its architecture."""
-    try:
-        text = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return platform.machine()
-    for line in text.splitlines():
-        if line.startswith("model name"):
-            return " ".join(line.partition(":")[2].split())
-    return platform.machine()
 
 
 def _commit() -> str:

@@ -13,7 +13,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 from rich.console import Console
 
-from benchmarks.api.rendering import csv_of, render_run, row_of
+from benchmarks.api.rendering import csv_of, render_comparison, render_run, row_of
 from benchmarks.comparing import compare
 from benchmarks.management.following import follow
 from benchmarks.management.tables import show_beside, show_comparison, show_run
@@ -59,9 +59,16 @@ class Command(ActingCommand):
             action="append",
             default=[],
             metavar="JSON",
-            help='of the answers: \'{"kind": "json"}\', \'{"kind": "regex", "pattern": "^A"}\'',
+            help=(
+                'of the answers: \'{"kind": "json"}\', \'{"kind": "regex", "pattern": "^A"}\'; as '
+                "often as you like, see docs/benchmarks.md"
+            ),
         )
-        parser.add_argument("--price", metavar="P", help="of a GPU for an hour, in your currency")
+        parser.add_argument(
+            "--price",
+            metavar="P",
+            help="of a GPU for an hour, in your currency; of the machine where it has none",
+        )
         parser.add_argument("--project", default=DEFAULT_PROJECT)
         parser.add_argument("--note", default="")
         parser.add_argument(
@@ -81,7 +88,8 @@ class Command(ActingCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         project = _project(options["project"])
         baseline = _baseline(project, options["baseline"])
-        run = self._make(project, options)
+        run = self._make(project, options, baseline)
+        told: dict[str, Any] = {}
         self.stdout.write(run.public_id)
         self.stdout.flush()
         if not any_worker_alive():
@@ -94,21 +102,27 @@ class Command(ActingCommand):
             cancel_run(run=run)
             raise CommandError("The run was cancelled.", returncode=130) from interrupt
         if run.state != RunState.COMPLETED:
-            raise CommandError(f"The run is {run.state}. {run.error}", returncode=NOT_DONE)
+            raise CommandError(f"The run is {run.state}. {run.error}".strip(), returncode=NOT_DONE)
         self._print(lambda console: show_run(run, console))
         _write(run, options)
+        against = baseline or baseline_of(run)
+        if against is not None and against.pk != run.pk:
+            told["comparison"] = render_comparison(against, run, compare(against, run))
         if options["against"]:
-            self._run_rival(run)
-        self._judge(run, baseline or baseline_of(run))
+            told["beside"] = render_run(self._run_rival(run))
+        _write(run, options, **told)
+        self._judge(run, against)
         if options["pin"]:
             pin_baseline(run=run)
             self.stdout.write("Later runs of this workload and model are held against this one.")
 
-    def _make(self, project: Project, options: dict[str, Any]) -> Run:
+    def _make(self, project: Project, options: dict[str, Any], baseline: Run | None) -> Run:
         try:
             workload: Workload = find_workload(
                 project=project, name=options["workload"], requests=options["requests"]
             )
+            if baseline is not None:
+                _check_baseline(baseline, workload, options["model"])
             if options["against"] and (model := find_model(options["model"])) is not None:
                 check_rival(model=model, endpoint=workload.endpoint)
             return create_run(
@@ -123,12 +137,13 @@ class Command(ActingCommand):
         except (InvalidWorkload, CannotRun, NoRival) as error:
             raise CommandError(str(error), returncode=NOT_DONE) from error
 
-    def _run_rival(self, run: Run) -> None:
+    def _run_rival(self, run: Run) -> Run:
         try:
             rival = run_rival(beside=run, say=self.stderr.write)
         except NoRival as error:
             raise CommandError(str(error), returncode=NOT_DONE) from error
         self._print(lambda console: show_beside(run, rival, console))
+        return rival
 
     def _print(self, show: Callable[[Console], None]) -> None:
         text = io.StringIO()
@@ -167,6 +182,21 @@ def _baseline(project: Project, name: str | None) -> Run | None:
     return found
 
 
+def _check_baseline(baseline: Run, workload: Workload, model: str) -> None:
+    """Say before anything is measured that nothing could be compared with it."""
+    asked = baseline.workload
+    if asked is None or bytes(asked.sha256) != bytes(workload.sha256):
+        ran = asked.title if asked is not None else "no workload"
+        raise CommandError(
+            f"{baseline.public_id} ran {ran}, and not {workload.title}.", returncode=NOT_DONE
+        )
+    if baseline.model_name != model:
+        raise CommandError(
+            f"{baseline.public_id} is of the model {baseline.model_name}, and not of {model}.",
+            returncode=NOT_DONE,
+        )
+
+
 def _check(text: str) -> dict[str, Any]:
     try:
         check = json.loads(text)
@@ -186,10 +216,11 @@ def _price(text: str | None) -> Decimal | None:
         raise CommandError(f"--price: '{text}' is no number.", returncode=NOT_DONE) from error
 
 
-def _write(run: Run, options: dict[str, Any]) -> None:
+def _write(run: Run, options: dict[str, Any], **more: Any) -> None:
+    """Write the files that are asked for; `more` stands in the JSON beside the run."""
     parts = list(run.parts.order_by("repeat"))
     if options["json"]:
-        options["json"].write_text(json.dumps(render_run(run, parts), indent=2) + "\n")
+        options["json"].write_text(json.dumps(render_run(run, parts) | more, indent=2) + "\n")
     if options["csv"]:
         rows = [row_of(run, part.figures, repeat=part.repeat) for part in parts if part.repeat]
         options["csv"].write_bytes(b"".join(csv_of([*rows, row_of(run, run.figures)])))

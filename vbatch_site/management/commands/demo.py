@@ -143,11 +143,12 @@ class Command(ActingCommand):
             ("/batches", "batches, with their answers"),
             ("/submit", "a batch of your own, from a file"),
             ("/monitor", "the machine, engines and their logs"),
+            ("/benchmarks", "how fast, how good and how dear a model is"),
             ("/admin/", "administration"),
             ("/docs", "the API, with quick starts"),
             ("/", "what runs"),
         ):
-            out.print(f"  {self._address()}{path:12} {words}")
+            out.print(f"  {self._address()}{path:13} {words}")
         shown = key or "YOUR_KEY"
         out.print("\n[bold]Your own batch, in three lines of Python[/]")
         out.print(
