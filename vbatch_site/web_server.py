@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import queue
 import re
+import signal
+import sys
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -96,8 +99,25 @@ def options(
         "loglevel": "warning",
         "proc_name": "runweb",
         "when_ready": lambda server: ready(),
+        "post_fork": _end_if_told,
         "child_exit": _forget_metrics,
     }
+
+
+def _end_if_told(server: Any, worker: Any) -> None:
+    """End a new worker that was told to before it listened.
+
+    Until it has handlers of its own it has the master's, which only notes a signal for the
+    master's loop: the worker would live on until the time for a graceful end is over.
+    """
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    while True:
+        try:
+            noted = server.SIG_QUEUE.get_nowait()
+        except queue.Empty:
+            return
+        if noted == signal.SIGTERM:
+            sys.exit(0)
 
 
 def _forget_metrics(server: Any, worker: Any) -> None:

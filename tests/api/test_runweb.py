@@ -14,6 +14,8 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
+from types import SimpleNamespace
 from urllib.parse import quote
 
 import openai
@@ -22,6 +24,7 @@ from django.db import connection
 from openai import OpenAI
 
 from tests.api.conftest import Member, line, lines, make_member, multipart
+from vbatch_site.web_server import options
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.stack]
 
@@ -234,6 +237,22 @@ def test_a_second_sigterm_is_no_harm(web):
     web.process.send_signal(signal.SIGTERM)
     web.process.send_signal(signal.SIGTERM)
     assert web.process.wait(30) == 0
+
+
+def test_a_worker_that_is_told_to_end_before_it_listens_ends():
+    hook = options(host="127.0.0.1", port=1, workers=1, threads=1, ready=print)["post_fork"]
+    master = SimpleNamespace(SIG_QUEUE=SimpleQueue())
+    known = signal.getsignal(signal.SIGTERM)
+    try:
+        hook(master, None)
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL, "the next one ends it"
+        master.SIG_QUEUE.put(signal.SIGCHLD)
+        master.SIG_QUEUE.put(signal.SIGTERM)
+        with pytest.raises(SystemExit) as ended:
+            hook(master, None)
+        assert ended.value.code == 0
+    finally:
+        signal.signal(signal.SIGTERM, known)
 
 
 def stop(data_dir: Path) -> str:
