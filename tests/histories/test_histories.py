@@ -42,7 +42,6 @@ from jobs.states import BatchState, LaneKind
 from tests.emptying import empty_tables
 from tests.histories.check import check_files, check_tables
 
-HISTORIES = 60
 STEPS = 30
 LANES = 2
 ENGINE = b"e" * 32
@@ -378,14 +377,15 @@ class Histories(RuleBasedStateMachine):
 
 
 @pytest.mark.long
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1_200)
 @pytest.mark.django_db(transaction=True)
-def test_no_history_breaks_an_invariant(tmp_path: Path) -> None:
+@pytest.mark.parametrize("histories", [40, pytest.param(300, marks=pytest.mark.torture)])
+def test_no_history_breaks_an_invariant(histories: int, tmp_path: Path) -> None:
     with override_settings(MEDIA_ROOT=tmp_path, FILES_DIR=tmp_path):
         run_state_machine_as_test(  # type: ignore[no-untyped-call]
             Histories,
             settings=settings(
-                max_examples=HISTORIES,
+                max_examples=histories,
                 stateful_step_count=STEPS,
                 deadline=None,
                 suppress_health_check=list(HealthCheck),
