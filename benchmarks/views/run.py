@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
-from benchmarks.at_work import part_at_work, waits_for
+from benchmarks.at_work import waits_for
 from benchmarks.comparing import compare
 from benchmarks.disturbances import disturbances_of
 from benchmarks.fingerprints import drivers_of, hardware_of
@@ -66,7 +66,8 @@ def _context(request: HttpRequest, found: Run) -> dict[str, Any]:
         "imported": sorted((found.imported or {}).items()),
     }
     if found.is_live:
-        context["waits_for"] = waits_for(found, part_at_work(found))
+        at_work = next((part for part in parts if part.measured_at is None), None)
+        context["waits_for"] = waits_for(found, at_work)
     baseline = shown.standing.baseline if shown.standing else None
     if baseline is not None and baseline.pk != found.pk:
         comparison = compare(baseline, found)

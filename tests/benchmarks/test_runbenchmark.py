@@ -65,7 +65,8 @@ def test_a_baseline_of_other_requests_or_another_model_is_told_before_anything_r
     other = enter_shipped(project=ours, name="short-chat", requests=21)
     for change, words in (
         ({"workload": other}, "short-chat v1, 21 requests"),
-        ({"model_name": "large"}, "the model large, and not of small"),
+        ({"model_name": "large"}, "other models: large, and small"),
+        ({"state": "cancelled"}, "is cancelled"),
     ):
         before = Run.objects.filter(public_id=first).values(*change).get()
         Run.objects.filter(public_id=first).update(**change)

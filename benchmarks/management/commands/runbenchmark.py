@@ -14,7 +14,7 @@ from django.core.management.base import CommandError, CommandParser
 from rich.console import Console
 
 from benchmarks.api.rendering import csv_of, render_comparison, render_run, row_of
-from benchmarks.comparing import compare
+from benchmarks.comparing import compare, why_unlike
 from benchmarks.management.following import follow
 from benchmarks.management.tables import show_beside, show_comparison, show_run
 from benchmarks.models import Run, RunState, Workload
@@ -184,15 +184,17 @@ def _baseline(project: Project, name: str | None) -> Run | None:
 
 def _check_baseline(baseline: Run, workload: Workload, model: str) -> None:
     """Say before anything is measured that nothing could be compared with it."""
-    asked = baseline.workload
-    if asked is None or bytes(asked.sha256) != bytes(workload.sha256):
-        ran = asked.title if asked is not None else "no workload"
+    planned = Run(
+        state=RunState.COMPLETED,
+        workload=workload,
+        model_name=model,
+        # On what it will run is not known yet.
+        fingerprint=baseline.fingerprint,
+    )
+    reasons = why_unlike(baseline, planned)
+    if reasons:
         raise CommandError(
-            f"{baseline.public_id} ran {ran}, and not {workload.title}.", returncode=NOT_DONE
-        )
-    if baseline.model_name != model:
-        raise CommandError(
-            f"{baseline.public_id} is of the model {baseline.model_name}, and not of {model}.",
+            f"{baseline.public_id} is no run to compare this one with: {' '.join(reasons)}",
             returncode=NOT_DONE,
         )
 
