@@ -32,6 +32,12 @@ class Doorbell(ORM):  # type: ignore[misc]  # django-q2 has no types.
         queue: Manager[OrmQ] = OrmQ.objects.using(Conf.ORM)
         return queue
 
+    def set_stat(self, key: str, value: str, timeout: int) -> None:
+        """Keep no statistics: each cluster would write its own twice a second, for no reader.
+
+        Whether a cluster lives is seen by `jobs.cluster_watch`; `manage.py qinfo` shows none.
+        """
+
     def enqueue(self, task: str) -> Any:
         """Put a signed task into the queue; return its key. It rings once that is committed."""
         key = super().enqueue(task)

@@ -169,7 +169,7 @@ class Supervisor:
             slot.step(rows[lane_id], draining=draining)
         if not draining and now - self._swept_at >= SWEEP_EVERY_S:
             self._swept_at = now
-            self._sweep(list(rows.values()), now)
+            self._sweep(now)
 
     def _beat(self, now: float) -> None:
         self._beat_at = now
@@ -209,9 +209,9 @@ class Supervisor:
                 marker=self._marker,
             )
 
-    def _sweep(self, rows: Sequence[Lane], now: float) -> None:
+    def _sweep(self, now: float) -> None:
         """Ring again where a message was lost: the tables say what is to be done."""
-        for lane in rows:
+        for lane in lanes.silent_lanes(self._lane_ids):
             if claimable_models(lane):
                 lanes.kick_lane(lane)
         if not fleet.leads(self._worker):

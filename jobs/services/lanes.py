@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Collection
 from datetime import timedelta
 from typing import Any
 
@@ -42,15 +43,14 @@ def kick_lanes(model: ServedModel) -> None:
         kick_lane(lane)
 
 
+def silent_lanes(lane_ids: Collection[int]) -> list[Lane]:
+    """Return those of the lanes whose task is not at work, and which were not called just now."""
+    return list(Lane.objects.filter(_may_be_called(), pk__in=lane_ids).order_by("pk"))
+
+
 def kick_lane(lane: Lane) -> bool:
     """Call the lane's task, unless it is at work or was just called; True if it was called."""
-    # By the database's clock, in which the task says that it is at work: with a host's own, a
-    # clock that is slow would keep a silent lane from being called.
-    called = Lane.objects.filter(
-        Q(kicked_at=None) | Q(kicked_at__lt=Now() - timedelta(seconds=KICK_AGAIN_AFTER_S)),
-        Q(task_seen_at=None) | Q(task_seen_at__lt=Now() - timedelta(seconds=TASK_STALE_AFTER_S)),
-        pk=lane.pk,
-    ).update(kicked_at=Now())
+    called = Lane.objects.filter(_may_be_called(), pk=lane.pk).update(kicked_at=Now())
     if not called:
         return False
     async_task(
@@ -60,6 +60,15 @@ def kick_lane(lane: Lane) -> bool:
         q_options={"timeout": -1, "ack_failure": True, "save": False},
     )
     return True
+
+
+def _may_be_called() -> Q:
+    # By the database's clock, in which the task says that it is at work: with a host's own, a
+    # clock that is slow would keep a silent lane from being called.
+    return Q(
+        Q(kicked_at=None) | Q(kicked_at__lt=Now() - timedelta(seconds=KICK_AGAIN_AFTER_S)),
+        Q(task_seen_at=None) | Q(task_seen_at__lt=Now() - timedelta(seconds=TASK_STALE_AFTER_S)),
+    )
 
 
 def forget_task(*, lane_id: int) -> None:

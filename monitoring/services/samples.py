@@ -8,14 +8,43 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
-from django.db import connection, transaction
+from django.db import connection
+from psycopg.types.json import Jsonb
 
-from monitoring.models import Sample, Series
 from monitoring.quantities import KEEP_S, QUANTITIES, SUBJECTS, SeriesKind, Step
 
 # So many old samples go at once; a thousand series make half as many in a minute.
 PRUNE_ROWS = 5_000
 
+_ENTER = """
+INSERT INTO monitoring_series (kind, {subject}, error, latest, detail)
+SELECT %(kind)s, subject, '', '{{}}', '{{}}' FROM unnest(%(subjects)s::bigint[]) AS given(subject)
+WHERE NOT EXISTS (SELECT FROM monitoring_series WHERE {subject} = subject)
+ON CONFLICT DO NOTHING
+"""
+# Both are by one clock: what was read, and the sample that is drawn of it.
+_STORE = """
+WITH given AS MATERIALIZED (
+    SELECT *, clock_timestamp() AS at FROM unnest(
+        %(subjects)s::bigint[], %(latest)s::jsonb[], %(details)s::jsonb[], %(errors)s::text[]
+    ) AS given(subject, latest, detail, error)
+), failed AS (
+    UPDATE monitoring_series AS series SET error = given.error
+    FROM given WHERE series.{subject} = given.subject AND given.error <> ''
+), stored AS (
+    UPDATE monitoring_series AS series
+    SET latest = given.latest, detail = given.detail, error = '', read_at = given.at
+    FROM given WHERE series.{subject} = given.subject AND given.error = ''
+    RETURNING series.id, series.latest, series.read_at
+)
+INSERT INTO monitoring_sample (series_id, step_s, at, values)
+SELECT id, %(step)s, read_at, ARRAY(
+    SELECT (latest ->> name)::float8
+    FROM unnest(%(names)s::text[]) WITH ORDINALITY AS one(name, place) ORDER BY place
+)
+FROM stored
+ON CONFLICT (series_id, step_s, at) DO NOTHING
+"""
 _ROLL_UP = """
 INSERT INTO monitoring_sample (series_id, step_s, at, values)
 SELECT series_id, %(step)s, bucket, array_agg(mean ORDER BY place)
@@ -70,29 +99,18 @@ def store_readings(*, kind: SeriesKind, readings: Sequence[Reading]) -> None:
     if not readings:
         return
     subject = f"{SUBJECTS[kind]}_id"
-    names = [quantity.name for quantity in QUANTITIES[kind]]
-    ids = [reading.subject_id for reading in readings]
-    with transaction.atomic():
-        rows = Series.objects.filter(**{f"{subject}__in": ids})
-        known = set(rows.values_list(subject, flat=True))
-        Series.objects.bulk_create(
-            [Series(kind=kind, **{subject: pk}) for pk in ids if pk not in known],
-            ignore_conflicts=True,
-        )
-        found = dict(rows.values_list(subject, "pk"))
-        now = database_now()
-        samples = []
-        for reading in readings:
-            series = Series.objects.filter(pk=found[reading.subject_id])
-            if reading.error:
-                series.update(error=reading.error[:500])
-                continue
-            series.update(latest=reading.latest, detail=reading.detail, error="", read_at=now)
-            values = [reading.latest.get(name) for name in names]
-            samples.append(
-                Sample(series_id=found[reading.subject_id], step_s=Step.FINE, at=now, values=values)
-            )
-        Sample.objects.bulk_create(samples, ignore_conflicts=True)
+    given = {
+        "kind": kind,
+        "subjects": [reading.subject_id for reading in readings],
+        "latest": [Jsonb(reading.latest) for reading in readings],
+        "details": [Jsonb(reading.detail) for reading in readings],
+        "errors": [reading.error[:500] for reading in readings],
+        "names": [quantity.name for quantity in QUANTITIES[kind]],
+        "step": int(Step.FINE),
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(_ENTER.format(subject=subject), given)
+        cursor.execute(_STORE.format(subject=subject), given)
 
 
 def roll_up(*, series_ids: Sequence[int]) -> int:
