@@ -112,7 +112,7 @@ def read_figures(batch: Batch) -> BatchFigures:
     stale = is_at_work and (series is None or series.age.total_seconds() > STALE_AFTER_S)
     latest = series.latest if series is not None and is_at_work and not stale else {}
     return BatchFigures(
-        estimate=estimate_batch(batch) if batch.is_live and not stale else None,
+        estimate=estimate_batch(batch, points) if batch.is_live and not stale else None,
         counted=summary.seq,
         answers=batch.last_seq,
         now=rates_now(points) if is_at_work and not stale else UNKNOWN,

@@ -15,9 +15,8 @@ from jobs.models.batches import PACE_FROM_LINES
 from jobs.services.fleet import alive_since, any_worker_alive
 from jobs.states import BatchState, EngineState
 from jobs.templatetags.figures import rounded
-from monitoring.batch_points import Point, read_points
-from monitoring.models import Series
-from monitoring.quantities import PHASE_RUNNING, SeriesKind
+from monitoring.batch_points import Point
+from monitoring.quantities import PHASE_RUNNING
 
 # The present rate is that of the last minutes, told from so many pieces of them.
 LOOK_BACK = timedelta(minutes=5)
@@ -49,8 +48,10 @@ class _Rate:
     basis: str
 
 
-def estimate_batch(batch: Batch) -> Estimate | None:
+def estimate_batch(batch: Batch, points: Sequence[Point]) -> Estimate | None:
     """Estimate the time until every line of a batch is answered; None where nothing tells.
+
+    `points` are the batch's own, by time; those of its last minutes count.
 
     While it runs, from its own last minutes; before, from earlier batches of the same model,
     with what comes before it and the time to load the model.
@@ -58,7 +59,7 @@ def estimate_batch(batch: Batch) -> Estimate | None:
     if batch.state != BatchState.IN_PROGRESS or batch.paused_at is not None:
         return None
     left = batch.total - batch.answered
-    own = _own_rate(batch)
+    own = _rate_of(_latest(points))
     if own is not None:
         return _time_for(left, own)
     past = _past_rate(batch.model_name)
@@ -96,9 +97,9 @@ def estimate_from(batch: Batch, points: Sequence[Point]) -> Estimate | None:
     return None if own is None else _time_for(batch.total - batch.answered, own)
 
 
-def _own_rate(batch: Batch) -> _Rate | None:
-    series = Series.objects.filter(kind=SeriesKind.BATCH, batch=batch).first()
-    return None if series is None else _rate_of(read_points(series, look_back=LOOK_BACK))
+def _latest(points: Sequence[Point]) -> list[Point]:
+    # Counted from the last one: by the clock that wrote them.
+    return [one for one in points if points[-1].at - one.at <= LOOK_BACK.total_seconds()]
 
 
 def _rate_of(found: Sequence[Point]) -> _Rate | None:

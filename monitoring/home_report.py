@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from jobs.models import Batch, Chunk, Project
 from jobs.states import ENDED_STATES, LIVE_STATES, BatchState, ChunkState
-from jobs.views.shown import Shown, show_batches
+from jobs.views.shown import NEEDED, Shown, show_batches
 from monitoring.batch_figures import UNKNOWN, Rates, rates_now
 from monitoring.batch_points import Point, read_points_of_each
 from monitoring.eta import LOOK_BACK, Estimate, estimate_from
@@ -24,12 +24,8 @@ from monitoring.services.summaries import behind_by
 RUNNING_SHOWN = 8
 WAITING_SHOWN = 6
 ENDED_SHOWN = 8
-# What a row shows, and its state, speed and reason need: Home asks every two seconds.
-_SHOWN = (
-    *("public_id", "state", "model_name", "total", "completed", "failed"),
-    *("input_tokens", "output_tokens", "ended_at", "paused_at", "validation_error"),
-    *("model__name", "model__enabled", "model__upstream_url"),
-)
+# What a row shows besides, and its speed needs: Home asks every two seconds.
+_SHOWN = ("total", "completed", "input_tokens", "output_tokens", "ended_at")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +80,7 @@ class HomeReport:
 
 def report_home(batches: QuerySet[Batch]) -> HomeReport:
     """Read the live and the last ended of these batches; the number of queries is fixed."""
-    rows = batches.select_related("model").only(*_SHOWN)
+    rows = batches.select_related("model").only(*NEEDED, *_SHOWN)
     at_work = list(
         Chunk.objects.filter(state=ChunkState.CLAIMED, lease_until__gt=Now())
         .values_list("batch_id", flat=True)

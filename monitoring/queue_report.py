@@ -9,7 +9,7 @@ from django.db.models import Count, F, Min, Sum
 
 from jobs.models import Batch
 from jobs.states import LIVE_STATES
-from jobs.views.shown import Shown, show_batches
+from jobs.views.shown import NEEDED, Shown, show_batches
 
 # So many models are told apart; those with the oldest batches first.
 MODELS_SHOWN = 20
@@ -60,7 +60,7 @@ def report_queue() -> QueueReport:
         .order_by("model_name", F("paused_at").asc(nulls_first=True), "-priority", "pk")
         .distinct("model_name")
         .select_related("model")
-        .defer("findings", "metadata")
+        .only(*NEEDED)
     )
     shown = show_batches(firsts) if firsts else {}
     by_name = {batch.model_name: shown[batch.pk] for batch in firsts}

@@ -89,6 +89,11 @@ def _retries(batch: Batch) -> QuerySet[Batch]:
     return (
         batch.retries.filter(deleted_at=None)
         .select_related("parent")
+        # As many as they need: a page that is open asks every two seconds.
+        .only(
+            *("public_id", "state", "failed", "input_file_public_id"),
+            "parent__input_file_public_id",
+        )
         .order_by("-pk")[:RETRIES_SHOWN]
     )
 

@@ -71,6 +71,13 @@ def deeds_for(batch: Batch, *, may_change: bool) -> Deeds:
     )
 
 
+# The columns that `show_batches` reads, for pages that ask again and again.
+NEEDED = (
+    *("public_id", "state", "model_name", "failed", "paused_at", "validation_error"),
+    *("model__name", "model__enabled", "model__upstream_url"),
+)
+
+
 def show_batches(batches: Sequence[Batch]) -> dict[int, Shown]:
     """Return what to show of each batch, by its primary key.
 

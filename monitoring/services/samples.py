@@ -99,7 +99,7 @@ def store_readings(*, kind: SeriesKind, readings: Sequence[Reading]) -> None:
     if not readings:
         return
     subject = f"{SUBJECTS[kind]}_id"
-    given = {
+    given: dict[str, Any] = {
         "kind": kind,
         "subjects": [reading.subject_id for reading in readings],
         "latest": [Jsonb(reading.latest) for reading in readings],

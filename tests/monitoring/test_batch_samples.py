@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from jobs.models import Batch, Lane, LaneModel
 from monitoring.batch_figures import read_figures
+from monitoring.batch_points import read_points
 from monitoring.eta import estimate_batch, estimate_work
 from monitoring.models import Sample, Series
 from monitoring.quantities import PHASE_LOADING, PHASE_PAUSED, PHASE_QUEUED, PHASE_RUNNING, Step
@@ -103,10 +104,15 @@ def test_many_samples_are_halved_and_the_last_one_stays(monkeypatch):
     assert thin_batch_samples() == 0
 
 
+def _points(batch):
+    series = Series.objects.filter(batch=batch).first()
+    return read_points(series) if series else []
+
+
 def test_an_even_rate_gives_a_narrow_band_around_what_is_left():
     batch = make_batch(open_lines=1_000)
     _run(batch, seconds=60, per_s=5)
-    estimate = estimate_batch(batch)
+    estimate = estimate_batch(batch, _points(batch))
     assert estimate is not None
     assert estimate.low_s == pytest.approx(700 / 5 / 1.1, rel=0.02)
     assert estimate.high_s == pytest.approx(700 / 5 * 1.1, rel=0.02)
@@ -115,9 +121,9 @@ def test_an_even_rate_gives_a_narrow_band_around_what_is_left():
 
 def test_no_estimate_where_nothing_tells():
     batch = make_batch(open_lines=100)
-    assert estimate_batch(batch) is None
+    assert estimate_batch(batch, _points(batch)) is None
     _run(batch, seconds=4, per_s=1)
-    assert estimate_batch(batch) is None
+    assert estimate_batch(batch, _points(batch)) is None
     assert estimate_work(model_name="small", requests=10, tokens=100) is None
 
 
@@ -131,14 +137,14 @@ def test_before_it_runs_earlier_batches_what_waits_and_the_load_tell():
         )
     make_batch(open_lines=100)
     batch = make_batch(open_lines=100)
-    assert estimate_batch(batch) is None, "nobody knows when a worker will come"
+    assert estimate_batch(batch, _points(batch)) is None, "nobody knows when a worker will come"
     _, lane = make_worker()
-    estimate = estimate_batch(batch)
+    estimate = estimate_batch(batch, _points(batch))
     assert estimate is not None
     assert (estimate.low_s, estimate.high_s) == pytest.approx((100, 200))
     assert estimate.basis == "the last 2 batches of this model"
     LaneModel.objects.create(lane=lane, model=get_model(), load_s=30)
-    loaded = estimate_batch(batch)
+    loaded = estimate_batch(batch, _points(batch))
     assert loaded is not None and loaded.low_s == pytest.approx(130)
     assert loaded.basis.endswith("and loading it")
     work = estimate_work(model_name="small", requests=100, tokens=100_000)

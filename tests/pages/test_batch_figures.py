@@ -187,8 +187,8 @@ def test_the_number_of_queries_is_fixed(page, project, django_assert_num_queries
     claim(batch, lane)
     measured(batch, answered=29)
     update_summaries()
-    # Session, person, overdue, batch, summary, series, samples, the estimate's two, examples.
-    with django_assert_num_queries(10):
+    # Session, person, overdue, batch, summary, series, samples, examples.
+    with django_assert_num_queries(8):
         figures(page, batch)
 
 
