@@ -87,14 +87,16 @@ def report_home(batches: QuerySet[Batch]) -> HomeReport:
         .distinct()
     )
     moves = Q(pk__in=at_work) | Q(state__in=(BatchState.FINALIZING, BatchState.CANCELLING))
-    alive = batches.filter(state__in=LIVE_STATES)
-    counts = alive.aggregate(all=Count("pk"), running=Count("pk", filter=moves))
-    live = list(
-        rows.filter(moves, state__in=LIVE_STATES).order_by("-priority", "pk")[:RUNNING_SHOWN]
-    )
-    live += list(
-        rows.filter(~moves, state__in=LIVE_STATES).order_by("-priority", "pk")[:WAITING_SHOWN]
-    )
+    alive = rows.filter(state__in=LIVE_STATES)
+    ranked = alive.order_by("-priority", "pk")
+    running = list(ranked.filter(moves)[: RUNNING_SHOWN + 1])
+    waiting = list(ranked.filter(~moves)[: WAITING_SHOWN + 1])
+    counts = {"running": len(running), "waiting": len(waiting)}
+    if len(running) > RUNNING_SHOWN or len(waiting) > WAITING_SHOWN:
+        counts = batches.filter(state__in=LIVE_STATES).aggregate(
+            running=Count("pk", filter=moves), waiting=Count("pk", filter=~moves)
+        )
+    live = [*running[:RUNNING_SHOWN], *waiting[:WAITING_SHOWN]]
     ended = list(rows.filter(state__in=ENDED_STATES).order_by("-ended_at")[:ENDED_SHOWN])
     shown = show_batches([*live, *ended])
     points = _points(live)
@@ -108,8 +110,7 @@ def report_home(batches: QuerySet[Batch]) -> HomeReport:
             )
             for batch in live
         ],
-        running=counts["running"],
-        waiting=counts["all"] - counts["running"],
+        **counts,
         ended=[(batch, shown[batch.pk]) for batch in ended],
         is_new=not live and not ended,
     )
