@@ -11,6 +11,7 @@ from benchmarks.views.new_run import new_run
 from benchmarks.views.new_workload import new_workload
 from benchmarks.views.run import run, run_live
 from benchmarks.views.run_deeds import run_cancel, run_pin, run_unpin
+from benchmarks.views.run_estimate import run_estimate
 from benchmarks.views.runs import runs, runs_live
 from jobs.urls import BATCH
 
@@ -21,6 +22,7 @@ urlpatterns = [
     path("benchmarks/live", runs_live, name="benchmarks-live"),
     path("benchmarks/batches", finished_batches, name="benchmark-batches"),
     path("benchmarks/new", new_run, name="benchmark-new"),
+    path("benchmarks/new/estimate", run_estimate, name="benchmark-estimate"),
     path("benchmarks/import", import_file, name="benchmark-import"),
     path("benchmarks/compare", compare_runs, name="benchmark-compare"),
     re_path(rf"{_RUN}$", run, name="benchmark"),

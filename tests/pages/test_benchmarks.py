@@ -248,6 +248,30 @@ def test_a_plan_is_marked_as_an_estimate_and_names_its_run(page, project):
     assert page.get(f"/benchmarks/{run.public_id}?requests=x&factor=0").status_code == 200
 
 
+def test_the_form_estimates_from_the_last_run_of_its_kind(page, strange_page, project):
+    make_run(project)
+    run = make_run(project, SLOWER)
+    asked = {"workload": "short-chat", "requests": "52800", "repeats": "5", "model": "small"}
+
+    def told(by=page, **change):
+        return _text(by.get("/benchmarks/new/estimate", {**asked, **change}))
+
+    # 52,800 requests five times, at the steady 14.67 a second of the slower one.
+    assert '≈ <span class="num">5 h</span>' in told() and run.public_id in told()
+    assert '≈ <span class="num">1 h</span>' in told(repeats="1")
+    assert "not known yet" not in told(requests=""), "as many as are shipped"
+    for change in (
+        {"workload": "long-prompt"},
+        {"model": "other"},
+        {"workload": "none\0"},
+        {"by": strange_page},
+    ):
+        assert "not known yet" in told(**change), change
+    own = make_workload(project, "mine", version=0, requests=100)
+    made = make_run(project, workload=own)
+    assert made.public_id in told(workload=own.public_id, requests="7")
+
+
 def test_two_runs_are_compared_or_it_says_why_they_are_not(page, project):
     before, after = make_run(project), make_run(project, SLOWER)
     other = make_run(project, workload=make_workload(project, "long-prompt"))

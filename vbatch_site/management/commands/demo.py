@@ -18,6 +18,7 @@ from openai import OpenAI
 from rich.console import Console
 
 from jobs.management.acting import ActingCommand
+from jobs.services.login_links import LIFETIME_S
 from jobs.services.projects import revoke_key
 from vbatch_site.demo import accounts, sample
 from vbatch_site.demo.processes import DidNotStart, Processes, web_address
@@ -135,6 +136,7 @@ class Command(ActingCommand):
         out.print(
             f"  log in, once    {self._address()}/login/link/{made.login_token}", soft_wrap=True
         )
+        out.print(f"                  This link holds for {LIFETIME_S // 60} minutes.")
 
     def _print_next(self, key: str | None) -> None:
         out = self.console
