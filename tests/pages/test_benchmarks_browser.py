@@ -25,6 +25,7 @@ def _fits(page: Page) -> bool:
 def test_a_run_ends_under_ones_eyes_and_two_are_compared(open_page, live_server, project):
     batch = make_batch(project=project, texts=["a"] * 3, open_lines=4)
     first = make_run(project, age_h=2)
+    third = make_run(project, age_h=3)
     run = make_run(project, (1,), state=RunState.RUNNING, batches=[None, batch])
     RunPart.objects.filter(run=run, repeat=0).update(measured_at=timezone.now())
     with open_page() as page:
@@ -40,11 +41,29 @@ def test_a_run_ends_under_ones_eyes_and_two_are_compared(open_page, live_server,
         page.mouse.move(0, 0)
         expect(row).to_contain_text("850", timeout=SOON_MS)
         expect(row).to_contain_text("done")
-        for one in (run, first):
+        for one in (run, first, third):
             page.locator(f"[data-pick={one.public_id}]").check()
-        page.get_by_role("button", name="Compare two").click()
+        compare = page.get_by_role("button", name="Compare two")
+        expect(compare).to_be_disabled()
+        page.locator(f"[data-pick={third.public_id}]").uncheck()
+        compare.click()
         expect(page.get_by_role("heading", name="What changed")).to_be_visible()
         expect(page.get_by_text("no interval: it takes three repeats").first).to_be_visible()
+
+
+def test_the_form_tells_the_time_of_what_is_chosen(open_page, live_server, project):
+    get_model()
+    run = make_run(project)
+    with open_page() as page:
+        page.goto(f"{live_server.url}/benchmarks/new?repeats=1")
+        told = page.locator("[role=status][hx-get]")
+        expect(told).to_contain_text(run.public_id[:14])
+        page.locator("#requests").fill("60000")
+        page.locator("#repeats").fill("2")
+        page.locator("#workload").focus()
+        expect(told).to_contain_text("≈ 2 h")
+        page.locator("#workload").select_option("embeddings")
+        expect(told).to_contain_text("not known yet")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -77,7 +77,7 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--only", type=_parts, default=list(PARTS), help=", ".join(PARTS))
     parser.add_argument("--model", type=Path, default=SAMPLE_MODEL, help="a model's folder")
     parser.add_argument(
-        "--lines", type=int, default=512, help="of a chat file; more in `duplicates`"
+        "--lines", type=int, default=512, help="of a chat file; half in `duplicates`, `pages`"
     )
     parser.add_argument("--max-tokens", type=int, default=64, help="more in `duplicates`")
     parser.add_argument("--ignore-eos", action="store_true", help="every answer has all tokens")

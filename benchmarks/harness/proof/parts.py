@@ -123,15 +123,14 @@ def run_prefixes(args: argparse.Namespace, about: dict[str, Any]) -> Part:
 
 
 def run_duplicates(args: argparse.Namespace, about: dict[str, Any]) -> Part:
-    with loaded_stack(args, about) as stack:
+    with loaded_stack(args, about, engine_args=duplicates.AT_ONCE) as stack:
         return duplicates.measure(
             stack,
             model=MODEL,
-            # Of few lines the end, where the engine runs half empty, would be a large share; and
-            # its prefix cache spares most of an equal line's prompt as it is, so that longer
-            # answers show what is left to be spared.
-            lines=3 * args.lines // 2,
-            max_tokens=2 * args.max_tokens,
+            lines=args.lines // 2,
+            # The engine's prefix cache spares an equal line's prompt as it is: long answers show
+            # what is left to be spared.
+            max_tokens=4 * args.max_tokens,
             rounds=args.rounds,
         )
 
