@@ -10,8 +10,9 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 MANAGE := $(RUN) manage.py
 PYTEST := $(RUN) -m pytest
-# Two at a time goes what needs no engine, browser or servers and is no long run; then, a file
-# each, what starts servers or a browser, and mostly waits. An engine wants both cores.
+# Two at a time goes what needs no engine, browser or servers and is no long run; then, three
+# files at a time, what starts servers or a browser, and mostly waits; then two at a time what is
+# killed. An engine wants both cores.
 SLOW := engine or browser or stack or setup or long
 FAST := not ($(SLOW) or torture)
 # More options for pytest: make test ARGS="-k cancel -x"
@@ -39,7 +40,7 @@ reset: ## Delete all data (asks first).
 
 test: setup-dev ## Run every test, real vLLM and real PostgreSQL included.
 	@$(PYTEST) -n 2 -m "$(FAST)" $(ARGS)
-	@$(PYTEST) -n 2 --dist loadfile -m "(stack or long or browser or setup) and not torture" --ignore tests/torture $(ARGS)
+	@$(PYTEST) -n 3 --dist loadfile -m "(stack or long or browser or setup) and not torture" --ignore tests/torture $(ARGS)
 	@$(PYTEST) -n 2 --dist loadfile -m "stack and not torture" tests/torture $(ARGS)
 	@$(PYTEST) -m "engine and not torture" $(ARGS)
 

@@ -188,6 +188,8 @@ def test_the_table_takes_the_place_of_the_one_before() -> None:
 
 def test_a_figure_without_a_range_has_none() -> None:
     assert measured(Result(part="x", what="y", value=math.pi, unit="s")) == "3.14 s"
+    once = Result(part="x", what="y", value=2.0, low=2.0, high=2.0, unit="s")
+    assert measured(once) == "2 s", "of one repeat there is no range"
 
 
 def test_parts_that_are_not_run_again_stay_as_they_were() -> None:

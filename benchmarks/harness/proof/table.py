@@ -39,9 +39,9 @@ def caption(machine: Mapping[str, Any]) -> str:
 
 
 def measured(one: Result) -> str:
-    """Return the figure with its range."""
+    """Return the figure with its range; of one repeat there is none."""
     text = number(one.value)
-    if one.low is not None and one.high is not None:
+    if one.low is not None and one.high is not None and one.low != one.high:
         text += f" ({number(one.low)} to {number(one.high)})"
     text += f" {one.unit}" if one.unit else ""
     return f"{text}; {one.note}" if one.note else text
