@@ -37,8 +37,8 @@ def note_lane_uses(
     """Keep what is said of the lanes that work on these batches, and of those that did.
 
     `claimed` maps the key of a batch to the lanes that hold lines of it. What a lane had counted
-    before a batch is its reading before the one that is known now: samples are taken as often as
-    this is called, so it is older than the first claim.
+    before a batch is its latest reading, if that is older than the batch's start, else the one
+    before: samples are taken as often as this is called, so it is older than the first claim.
     """
     by_id = {batch.pk: batch for batch in batches}
     uses = list(LaneUse.objects.filter(batch__in=list(by_id), closed_at=None))
@@ -114,9 +114,12 @@ class _Fleet:
         began = batch.in_progress_at or batch.created_at
         if lane.engine_started_at is not None and lane.engine_started_at >= began:
             before: dict[str, Any] | None = _NOTHING_YET
-        else:
+        elif is_missed:
             # Of a batch that came and went between two looks, nothing says what was before it.
-            before = None if is_missed else engine.before
+            before = None
+        else:
+            is_older = engine.read_at is not None and engine.read_at <= began
+            before = engine.figures if is_older else engine.before
         return LaneUse(
             batch=batch,
             lane=lane,

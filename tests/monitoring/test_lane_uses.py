@@ -71,6 +71,15 @@ def test_a_warm_engine_was_read_before_the_batch_and_is_read_after_its_end():
     assert _tokens(use.after) == 500
 
 
+def test_a_reading_that_is_older_than_the_batch_is_what_was_before_it():
+    _, lane = make_worker()
+    batch = make_batch(open_lines=10, in_progress_at=timezone.now())
+    claim(batch, lane)
+    _read(lane, 150, earlier=100, age_s=1)
+    sample_batches()
+    assert _tokens(LaneUse.objects.get().before) == 150, "what came between is another batch's"
+
+
 def test_an_engine_that_was_started_for_the_batch_begins_at_nothing():
     _, lane = make_worker()
     now = timezone.now()
