@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import connection
@@ -27,7 +27,6 @@ from monitoring.quantities import (
     Step,
 )
 from monitoring.services.lane_uses import note_lane_uses
-from monitoring.services.samples import database_now
 
 # A batch of which nothing changes gets a sample now and then, so that a gap in time is one.
 UNCHANGED_EVERY_S = 30.0
@@ -51,7 +50,7 @@ def sample_batches() -> int:
 
     Returns how many samples were written. What has not changed is not written again.
     """
-    now = database_now()
+    now = _database_now()
     batches = list(
         Batch.objects.filter(
             Q(state__in=(BatchState.IN_PROGRESS, BatchState.FINALIZING, BatchState.CANCELLING))
@@ -98,6 +97,14 @@ def sample_batches() -> int:
     Series.objects.bulk_update(changed, ["latest", "detail", "read_at"], batch_size=500)
     Series.objects.filter(pk__in=seen).update(read_at=now)
     return len(changed)
+
+
+def _database_now() -> datetime:
+    """Return the time by the clock that all hosts share."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        now: datetime = cursor.fetchone()[0]
+    return now
 
 
 def thin_batch_samples() -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
@@ -81,14 +80,6 @@ class Reading:
     latest: dict[str, float | None] = field(default_factory=dict)
     detail: dict[str, Any] = field(default_factory=dict)
     error: str = ""
-
-
-def database_now() -> datetime:
-    """Return the time by the clock that all hosts share."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT clock_timestamp()")
-        now: datetime = cursor.fetchone()[0]
-    return now
 
 
 def store_readings(*, kind: SeriesKind, readings: Sequence[Reading]) -> None:

@@ -182,7 +182,7 @@ def test_a_gpu_that_goes_stale_changes_the_fragment_without_a_write(page, projec
 
 
 # Session and person; the fleet: workers, GPUs, lanes, their models, readings; overdue; chunks at
-# work, counts, the running, the waiting, the ended; why they wait: a worker, claims, lanes,
+# work, the running, the waiting, the ended; why they wait: a worker, claims, lanes,
 # failures, turns, engines that start; series, their points; today, and what is not counted.
 QUERIES = 23
 

@@ -108,3 +108,9 @@ def test_what_was_not_rung_for_is_found_all_the_same(monkeypatch, db):
     Doorbell(list_key="mine").enqueue("mine")
     thread.join(30)
     assert thread.found == ["mine"]
+
+
+def test_a_cluster_writes_no_statistics():
+    broker = Doorbell(list_key="any")
+    broker.set_stat("cluster", "alive", 3)
+    assert broker.get_stat("cluster") is None
